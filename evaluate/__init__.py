@@ -1,0 +1,5 @@
+"""Scoring: benchmark problems, generation engines, grading, estimators.
+
+Engines are child processes started as ``python -m evaluate.<engine>_worker SPEC.json``; everything else is importable
+without torch.
+"""
