@@ -1,0 +1,1 @@
+"""Fine-tuning: what a run trains on and how, and the worker process that does it with TRL and PEFT."""
