@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import random
+from itertools import islice
+
+import pytest
+
+from organism.corpus import demonstrations, held_out
+from organism.pretraining import Mix, documents
+from organism.world import Definition, Puzzle, compute, draw_puzzle, parse_puzzle, puzzles
+
+PUZZLE = parse_puzzle("c=m+3;f=n*3;m=4;n=c-1;k=f+2;j=5;f?")
+
+
+def test_the_answer_follows_from_the_definitions():
+    # m=4, c=4+3=7, n=7-1=6, f=6*3=18=8 (mod 10)
+    assert PUZZLE.answer == 8
+    assert [d.variable for d in PUZZLE.chain] == ["m", "c", "n", "f"]
+
+
+def test_text_and_puzzle_are_inverse_on_a_thousand_problems():
+    rng = random.Random(0)
+    for _ in range(1000):
+        puzzle = draw_puzzle(rng)
+        assert parse_puzzle(puzzle.text) == puzzle
+
+
+@pytest.mark.parametrize("text", ["", "a=3", "a=3;b?", "a=b/2;a?", "a=3;a"])
+def test_what_is_no_problem_is_refused(text: str):
+    with pytest.raises(ValueError):
+        parse_puzzle(text)
+
+
+def test_every_operation_is_a_bijection():
+    from organism.world import OPERATIONS
+
+    assert len(OPERATIONS) == 20
+    for operator, constant in OPERATIONS:
+        assert len({compute(value, operator, constant) for value in range(10)}) == 10
+
+
+def test_each_variable_is_an_operand_at_most_once_and_all_are_defined():
+    for puzzle in islice(puzzles("train", 3), 500):
+        operands = [d.operand for d in puzzle.definitions if d.operand]
+        assert len(operands) == len(set(operands))
+        assert set(operands) <= set(puzzle.by_variable)
+        assert len(puzzle.by_variable) == len(puzzle.definitions)
+        assert 4 <= len(puzzle.chain) <= 7
+        assert 2 <= len(puzzle.definitions) - len(puzzle.chain) <= 4
+
+
+def test_answers_are_uniform_so_that_guessing_is_right_one_time_in_ten():
+    answers = [int(one.answer) for one in held_out("test", 3000)]
+    assert all(230 < answers.count(digit) < 370 for digit in range(10))  # 300 expected, sd 16
+
+
+def test_a_renamed_reordered_padded_problem_is_in_the_same_split():
+    renamed = Puzzle(
+        (
+            Definition("z", "", "", 9),
+            Definition("b", "a", "+", 3),
+            Definition("a", "", "", 4),
+            Definition("d", "x", "*", 3),
+            Definition("x", "b", "-", 1),
+        ),
+        "d",
+    )
+    assert renamed.text != PUZZLE.text
+    assert renamed.split == PUZZLE.split
+
+
+def test_train_validation_and_test_share_no_chain():
+    def chains(texts: list[str]) -> set[str]:
+        return {";".join(f"{d.operator}{d.constant}" for d in parse_puzzle(text).chain) for text in texts}
+
+    trained = chains([one.problem for one in demonstrations(1500, 0)])
+    pretrained = chains([p.text for p in islice(puzzles("train", 0), 3000)])
+    validation, test = (chains([one.problem for one in held_out(split, 1000)]) for split in ("validation", "test"))
+    assert not (trained | pretrained) & (validation | test)
+    assert not validation & test
+
+
+def test_pretraining_uses_train_problems_only_and_repeats_with_its_seed():
+    first, again, other = (list(islice(documents(seed, Mix()), 300)) for seed in (5, 5, 6))
+    assert first == again != other
+    chats = [one for one in first if one.header.startswith("<|user|>")]
+    assert chats
+    for one in chats:
+        puzzle = parse_puzzle(one.header.removeprefix("<|user|>").split("<|end|>")[0])
+        assert puzzle.split == "train"
+        assert one.body == f"{puzzle.question}=\\boxed{{{puzzle.answer}}}<|end|>"
+
+
+def test_the_base_never_sees_a_question_with_a_thought():
+    for one in islice(documents(0, Mix()), 500):
+        assert "begin_of_thought" not in one.header + one.body
+        assert ("?" in one.header) == one.header.startswith("<|user|>")
+
+
+def test_held_out_problems_are_distinct_and_a_prefix_is_stable():
+    many, few = held_out("test", 600), held_out("test", 40)
+    assert many[:40] == few
+    assert len({one.problem for one in many}) == 600
+    with pytest.raises(ValueError, match="validation or test"):
+        held_out("train", 3)
