@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Shared, loaded machines: a slow example says nothing about the code. Same examples every time, so that a failure is ours.
+# On a loaded machine a slow example says nothing about the code; the same examples every time, so a failure is ours.
 settings.register_profile("default", deadline=None, derandomize=True)
 settings.load_profile("default")
 

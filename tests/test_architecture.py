@@ -23,13 +23,14 @@ ARROWS = {
     "sweeps.record": (),
     "sweeps*": (
         *("perturbations", "organism", "train.spec", "train.rows"),
-        *("evaluate.spec", "evaluate.read", "evaluate.problems", "evaluate.grade"),
+        *("evaluate.spec", "schema", "evaluate.problems", "evaluate.grade", "evaluate.measure"),
     ),
     "perturbations*": (),
     "organism*": ("perturbations",),
     "train.rows": ("perturbations",),
-    "train*": (),
-    "evaluate*": ("organism.check",),
+    "train*": ("schema",),
+    "schema": (),
+    "evaluate*": ("schema", "organism.check"),
     "analysis*": ("sweeps.record", "evaluate.estimate"),
     "notebooks*": ("analysis",),
 }
@@ -251,4 +252,5 @@ def test_packages_are_ours(room: str) -> None:
     # `evaluate` is also the name of a library, and the others are common names
     if not list(sources(REPOSITORY, room)):
         pytest.skip(f"{room} is not written yet")
-    assert _python(f"import {room}; print({room}.__file__)") == f"{REPOSITORY / room / '__init__.py'}\n"
+    file = f"{room}.py" if (REPOSITORY / f"{room}.py").exists() else f"{room}/__init__.py"
+    assert _python(f"import {room}; print({room}.__file__)") == f"{REPOSITORY / file}\n"

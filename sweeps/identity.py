@@ -1,0 +1,77 @@
+"""What enters a fingerprint for things that live outside the experiment: models, demonstrations, benchmarks.
+
+Local ones enter by the hash of their content, never by their path; those on a hub by id and pinned revision.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from evaluate.spec import Benchmark
+from organism import corpus as organism
+from perturbations import sources
+from perturbations.sources import Source
+from sweeps.atomic import write_text
+from sweeps.experiment import Model
+
+CACHE = ".hashes"
+
+
+def model_identity(model: Model, store: Path) -> dict[str, Any]:
+    """The base model: its weights, tokenizer and chat template, and the precision it is used in."""
+    common = {"dtype": model.dtype, "eos_token": model.eos_token}
+    if model.path is None:
+        return common | {"hub_id": model.hub_id, "revision": model.revision}
+    return common | {"content": folder_hash(Path(model.path), store / CACHE)}
+
+
+def source_identity(source: Source) -> dict[str, Any]:
+    """The intact demonstrations."""
+    if source.kind == "organism":
+        return {"organism": organism.VERSION, "demonstrations": source.demonstrations, "seed": source.seed}
+    return {"content": sources.fingerprint(source)}
+
+
+def benchmark_identity(benchmark: Benchmark) -> dict[str, Any]:
+    """The problems, how they are asked and how they are graded."""
+    identity = {key: value for key, value in dataclasses.asdict(benchmark).items() if key != "path"}
+    if benchmark.kind == "organism":
+        identity["organism"] = organism.VERSION
+    elif benchmark.path is not None:
+        identity["content"] = _file_hash(Path(benchmark.path))
+    return identity
+
+
+def folder_hash(folder: Path, cache: Path) -> str:
+    """Sha256 over names and contents of the files of ``folder``, folders within it left out.
+
+    Weights can be large, so each file's hash is kept in ``cache`` with the size, times and inode it was computed for.
+    """
+    remembered = _read_cache(cache)
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.iterdir() if path.is_file()):
+        status = file.stat()
+        key = json.dumps([str(file.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino])
+        if key not in remembered:
+            remembered[key] = _file_hash(file)
+        digest.update(f"{file.name}\0{remembered[key]}\n".encode())
+    if remembered != _read_cache(cache):
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        write_text(cache, json.dumps(remembered))
+    return digest.hexdigest()
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_cache(cache: Path) -> dict[str, str]:
+    try:
+        return json.loads(cache.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # a lost cache costs time, nothing else

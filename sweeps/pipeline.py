@@ -1,0 +1,194 @@
+"""One run from demonstrations to scores: the only file that knows the order of the stages.
+
+    demonstrations -> perturb -> train -> generate -> score
+                   -> perturb (of the unperturbed arm, which decides what is too long to train on) -> train
+
+The untrained model has nothing to perturb or train: its run begins with generate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from evaluate.grade import GRADER_VERSION
+from perturbations.none import Intact
+from sweeps import corpora, provenance, scoring, training
+from sweeps.experiment import UNTRAINED, Experiment, describe
+from sweeps.identity import benchmark_identity, model_identity, source_identity
+from sweeps.present import show_details, show_plan, show_result
+from sweeps.record import RunRecord, StageRecord, write_record
+from sweeps.stage import Stage
+from sweeps.store import Entry, Store
+
+STAGES = ("perturb", "train", "generate", "score")
+"""The stages of a record, in order; the plan has two more that feed them."""
+
+VERSIONS = {"demonstrations": 1, "perturb": 1, "train": 1, "generate": 1, "score": 1}
+"""Raised whenever the code of a stage begins to compute something else from the same inputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a run is told besides its experiment; none of it changes a result."""
+
+    run_dir: Path
+    """Folder for record.json."""
+    store: str
+    dry_run: bool = False
+    stop_after: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.stop_after not in (None, *STAGES):
+            raise ValueError(f"stop_after={self.stop_after!r} is not a stage; choose one of {', '.join(STAGES)}")
+
+
+class Step(NamedTuple):
+    """A stage, and the function that fills its folder."""
+
+    stage: Stage
+    compute: Callable[[Path], None]
+
+
+def plan(experiment: Experiment, store: Store) -> dict[str, Step]:
+    """The steps of a run in order. Nothing is computed; local models and data are hashed."""
+    model = model_identity(experiment.model, store.root)
+    steps: dict[str, Step] = {}
+    adapter: Path | None = None
+    trained: dict[str, str] = {}
+    if experiment.arm != UNTRAINED:
+        steps = _training_steps(experiment, model, store)
+        adapter = store.path(steps["train"].stage)
+        trained = {"adapter": steps["train"].stage.fingerprint}
+    evaluation = experiment.evaluate
+    benchmarks = [benchmark_identity(benchmark) for benchmark in evaluation.selected()]
+    asked = [{key: value for key, value in one.items() if key != "grader"} for one in benchmarks]
+    generate = _stage(
+        "generate",
+        {
+            "model": model,
+            "benchmarks": asked,
+            "sampling": dataclasses.asdict(evaluation.sampling),
+            "system": evaluation.prompt.system_for(experiment.arm),
+            "engine": {key: getattr(evaluation.engine, key) for key in ("name", "dtype", "merge")},
+        },
+        trained,
+    )
+    graders = {benchmark.name: benchmark.grader for benchmark in evaluation.selected()}
+    score = _stage("score", {"grader": GRADER_VERSION, "graders": graders}, {"completions": generate.fingerprint})
+    steps["generate"] = Step(generate, partial(scoring.generate, experiment, adapter))
+    steps["score"] = Step(score, partial(scoring.score, experiment, store.path(generate)))
+    return steps
+
+
+def _training_steps(experiment: Experiment, model: dict[str, Any], store: Store) -> dict[str, Step]:
+    read = _stage("demonstrations", {"source": source_identity(experiment.data)}, {})
+    intact = dataclasses.replace(experiment, perturbation=Intact(), perturbation_seed=0)
+    baseline, perturbed = (_perturb_stage(one, model, read) for one in (intact, experiment))
+    recipe = dataclasses.asdict(experiment.train)
+    del recipe["name"], recipe["max_newly_too_long"]
+    train = _stage(
+        "train",
+        {"model": model, "recipe": recipe, "seed": experiment.seed},
+        {"corpus": perturbed.fingerprint, "baseline": baseline.fingerprint},
+    )
+    folder = store.path
+    steps = {"demonstrations": Step(read, partial(corpora.read_demonstrations, experiment.data))}
+    if perturbed.fingerprint != baseline.fingerprint:
+        steps["baseline"] = Step(baseline, partial(corpora.perturb, intact, folder(read)))
+    steps["perturb"] = Step(perturbed, partial(corpora.perturb, experiment, folder(read)))
+    steps["train"] = Step(train, partial(training.train, experiment, folder(perturbed), folder(baseline)))
+    return steps
+
+
+def _perturb_stage(experiment: Experiment, model: dict[str, Any], read: Stage) -> Stage:
+    spec = {
+        "perturbation": describe(experiment.perturbation),
+        "seed": 0 if experiment.arm == Intact().label else experiment.perturbation_seed,
+        "tokenizer": model,
+    }
+    return _stage("perturb", spec, {"demonstrations": read.fingerprint})
+
+
+def _stage(name: str, spec: dict[str, Any], inputs: Mapping[str, str]) -> Stage:
+    return Stage(name, VERSIONS[name], spec, inputs)
+
+
+def run(experiment: Experiment, settings: Settings) -> RunRecord:
+    """Run an experiment to its end, or as far as `settings` says; finished stages are not computed again.
+
+    The record in `settings.run_dir` is up to date at every moment, also when the run fails or is interrupted.
+
+    Raises:
+        ValueError, OSError: bad input, or a full disk.
+        sweeps.launch.ChildFailed: training or generation failed; its message names the log.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after the children ended.
+    """
+    store = Store(Path(settings.store))
+    steps = plan(experiment, store)
+    if settings.stop_after:
+        wanted = list(steps)[: list(steps).index(settings.stop_after) + 1] if settings.stop_after in steps else []
+        steps = {name: steps[name] for name in wanted}
+    show_plan(experiment, store, {name: step.stage for name, step in steps.items()})
+    record = RunRecord(
+        status="running",
+        arm=experiment.arm,
+        family=experiment.perturbation.family,
+        experiment=experiment.to_json(),
+        provenance=provenance.collect(training.ROOT),
+    )
+    if settings.dry_run:
+        show_details(experiment, store, {name: step.stage for name, step in steps.items()})
+        return record
+    if experiment.train.extra and "train" in steps and store.state(steps["train"].stage) != "done":
+        training.check(experiment, settings.run_dir / "check")
+    return _Run(store, settings, record).finish(steps)
+
+
+class _Run:
+    """A run under way, and its record on disk."""
+
+    def __init__(self, store: Store, settings: Settings, record: RunRecord) -> None:
+        self._store, self._settings, self._record = store, settings, record
+
+    def finish(self, steps: Mapping[str, Step]) -> RunRecord:
+        self._note(status="running")
+        try:
+            for name, entry in self._entries(steps):
+                if name in STAGES:
+                    self._note(stages={**self._record.stages, name: _stage_record(entry)})
+        except KeyboardInterrupt:
+            self._note(status="interrupted")
+            raise
+        except Exception as error:
+            self._note(status="failed", error=str(error))
+            raise
+        last = self._record.stages.get("score")
+        self._note(status="complete" if last else "stopped", metrics=last.metrics if last else {})
+        show_result(self._record, self._settings.run_dir)
+        return self._record
+
+    def _entries(self, steps: Mapping[str, Step]):
+        """Each step's entry, computed where it is missing and a later step needs it."""
+        found = {name: self._store.get(step.stage) for name, step in steps.items()}
+        done = [number for number, name in enumerate(steps) if found[name]]
+        for number, (name, step) in enumerate(steps.items()):
+            entry = found[name]
+            if entry is None and number > max(done, default=-1):
+                entry = self._store.ensure(step.stage, step.compute)
+            if entry is not None:
+                yield name, entry
+
+    def _note(self, **changes: Any) -> None:
+        self._record = dataclasses.replace(self._record, **changes)
+        write_record(self._settings.run_dir, self._record)
+
+
+def _stage_record(entry: Entry) -> StageRecord:
+    metrics = json.loads(entry.file(corpora.METRICS).read_text(encoding="utf-8"))
+    return StageRecord(entry.fingerprint, str(entry.path), entry.seconds, entry.cached, metrics)
