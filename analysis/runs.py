@@ -1,0 +1,155 @@
+"""Records of runs: which can be compared, what they are called, and where their files are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from sweeps.record import FILE_NAME, RunRecord, StageRecord, read_record
+
+SCORES = "scores.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run with scores."""
+
+    model: str
+    """Its name; followed by the recipe where the model was trained by several."""
+    arm: str
+    family: str
+    seed: int
+    """Of training."""
+    recipe: str
+    """How it was trained: `LoRA r64` or `full SFT`; empty for the untrained model."""
+    folders: Mapping[str, Path]
+    """Stage -> folder with its files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """A run without results, and why."""
+
+    model: str
+    arm: str
+    family: str
+    seed: int
+    reason: str
+
+
+def find_runs(paths: Sequence[Path]) -> tuple[list[Run], list[Incomplete]]:
+    """Read `record.json` files, or folders searched for them.
+
+    A run met twice (or two runs sharing one store entry) counts once; a run that did not finish is forgotten if another
+    of the same model, arm and seed did. Where one model was trained by several recipes, each counts as a model of its
+    own, and the untrained one belongs to all.
+
+    Raises:
+        FileNotFoundError: a path does not exist or holds no record.
+        ValueError: two different runs claim the same model, arm and seed; runs were graded or sampled differently.
+    """
+    records = [(path, read_record(path)) for path in _records(paths)]
+    recipes: dict[str, list[str]] = {}
+    for _, record in records:
+        if recipe := _recipe(record):
+            known = recipes.setdefault(_model(record), [])
+            known += [recipe] if recipe not in known else []
+    runs: dict[tuple[str, str, int], tuple[Run, str, Path]] = {}
+    incomplete: list[Incomplete] = []
+    rules: dict[str, tuple[str, Path]] = {}
+    for path, record in records:
+        seed = int(record.experiment.get("seed", 0))
+        folders = {name: _folder(stage, path) for name, stage in record.stages.items()}
+        lacking = _lacking(record, folders)
+        for model in _names(record, recipes.get(_model(record), [])):
+            if lacking:
+                incomplete.append(Incomplete(model, record.arm, record.family, seed, lacking))
+                continue
+            run = Run(model, record.arm, record.family, seed, _recipe(record), folders)
+            scores = record.stages["score"].fingerprint
+            first, other, where = runs.setdefault((model, record.arm, seed), (run, scores, path))
+            if other != scores:
+                raise ValueError(
+                    f"two different runs of model {model}, arm {first.arm}, seed {seed}: {where} and {path}; "
+                    "give only one, or the runs of one sweep at a time"
+                )
+            if where == path:
+                _check_rules(rules, record, folders["score"], path)
+    return [run for run, _, _ in runs.values()], [run for run in incomplete if _key(run) not in runs]
+
+
+def _key(run: Incomplete) -> tuple[str, str, int]:
+    return run.model, run.arm, run.seed
+
+
+def _records(paths: Sequence[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file or folder")
+        records = sorted(path.rglob(FILE_NAME)) if path.is_dir() else [path]
+        if not records:
+            raise FileNotFoundError(f"{path} holds no {FILE_NAME}: give the folder of a run or of a sweep")
+        found += records
+    return list(dict.fromkeys(record.resolve() for record in found))
+
+
+def _model(record: RunRecord) -> str:
+    model: Any = record.experiment.get("model", "model")
+    return str(cast("Mapping[str, Any]", model).get("name", "model") if isinstance(model, dict) else model)
+
+
+def _recipe(record: RunRecord) -> str:
+    train = record.experiment.get("train")
+    if record.arm == "base" or not train or "lora" not in train:
+        return ""
+    return f"LoRA r{train['lora']['rank']}" if train["lora"] else "full SFT"
+
+
+def _names(record: RunRecord, recipes: Sequence[str]) -> Iterable[str]:
+    """The names a run's model goes by."""
+    if len(recipes) < 2:
+        return [_model(record)]
+    return [f"{_model(record)} {recipe}" for recipe in ([_recipe(record)] if _recipe(record) else recipes)]
+
+
+def _folder(stage: StageRecord, record: Path) -> Path:
+    """A stage's folder; a relative one may be meant from where the record is."""
+    beside = record.parent / stage.path
+    return beside if beside.is_dir() else Path(stage.path)
+
+
+def _lacking(record: RunRecord, folders: Mapping[str, Path]) -> str:
+    """Why a run has no scores; empty if it has."""
+    if record.status != "complete":
+        return record.status + (f": {record.error.splitlines()[0]}" if record.error else "")
+    if "score" not in folders:
+        return "complete, but without a score stage"
+    file = folders["score"] / SCORES
+    return "" if file.is_file() else f"its scores are gone: {file}"
+
+
+def _check_rules(rules: dict[str, tuple[str, Path]], record: RunRecord, scores: Path, path: Path) -> None:
+    """Refuse runs that were graded or sampled by different rules."""
+    evaluation = cast("Mapping[str, Any]", record.experiment.get("evaluate") or {})
+    benchmarks = cast("Mapping[str, Mapping[str, Any]]", evaluation.get("benchmarks") or {})
+    found = {f"grader of {name}": str(spec.get("grader")) for name, spec in benchmarks.items()}
+    sampling = cast("Mapping[str, Any]", evaluation.get("sampling") or {})
+    found["sampling"] = ", ".join(f"{key}={value}" for key, value in sampling.items() if key != "seed")
+    if version := _grader_version(scores):
+        found["grader's version"] = version
+    for rule, value in found.items():
+        first, where = rules.setdefault(rule, (value, path))
+        if first != value:
+            raise ValueError(f"the {rule} differs: {first} in {where}, {value} in {path}; such runs cannot be compared")
+
+
+def _grader_version(scores: Path) -> str:
+    """Version of the grader that a score stage's manifest names; empty for scores that something else wrote."""
+    manifest = scores / "manifest.json"
+    if not manifest.is_file():
+        return ""
+    return str(json.loads(manifest.read_text(encoding="utf-8"))["stage"]["spec"]["grader"])

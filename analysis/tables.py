@@ -1,0 +1,150 @@
+"""The tables people read: arms with their Δ, what it is worth, and what the paper found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from analysis import arms, published
+from analysis.delta import MARGIN, SUMMARIES, Row
+from analysis.render import NOTHING, Table
+from analysis.steps import StepCounts
+
+#: A Δ is called beyond noise where its Holm-adjusted p-value is below this.
+LEVEL = 0.05
+_HEADER = ("Arm", "Accuracy", "Δ", "95 % interval", "n", "p (Holm)", "Beyond noise?", "Detectable", "Published Δ")
+_STEPS = ("Steps that follow %", "Steps whose content is right %", "Failures: structure / content / other")
+_HEADINGS = {"baseline": "", "content": "Content", "structure": "Structure", "control": "Control"}
+#: The paper's Δ that a benchmark is set against: its own column where there is one, else the average of the four.
+_AVERAGE = "average of MATH-500, AIME24, AMC23 and OlympiadBench"
+
+
+def delta_tables(rows: Sequence[Row], steps: Mapping[tuple[str, str], StepCounts], baseline: str) -> list[Table]:
+    """For each model the table of its headline (macro, or its only benchmark), then one for each other benchmark.
+
+    Args:
+        rows: From `delta.compare`.
+        steps: From `steps.step_counts`; its columns stand in the headline table of models that have any.
+        baseline: Arm the Δ are taken to.
+    """
+    tables: list[Table] = []
+    for model in dict.fromkeys(row.model for row in rows):
+        own = [row for row in rows if row.model == model]
+        for place, benchmark in enumerate(benchmarks(own)):
+            checked = {arm: counts for (of, arm), counts in steps.items() if of == model} if not place else {}
+            tables.append(_delta_table([row for row in own if row.benchmark == benchmark], checked, baseline))
+    return tables
+
+
+def benchmarks(rows: Iterable[Row]) -> list[str]:
+    """Benchmarks of the rows: macro and pooled first, then the others as they come."""
+    present = dict.fromkeys(row.benchmark for row in rows)
+    return [name for name in SUMMARIES if name in present] + [name for name in present if name not in SUMMARIES]
+
+
+def published_delta(arm: str, benchmark: str, baseline: str) -> float | None:
+    """The paper's Δ for an arm: on the same benchmark if it has it, else of its average."""
+    return published.delta(arm, benchmark if benchmark in published.BENCHMARKS else None, baseline)
+
+
+def _delta_table(rows: Sequence[Row], steps: Mapping[str, StepCounts], baseline: str) -> Table:
+    first = rows[0]
+    header = _HEADER + (_STEPS if steps else ())
+    blocks: dict[str, list[tuple[str, ...]]] = {}
+    for row in rows:
+        cells = _cells(row, baseline) + (_step_cells(row, steps.get(row.arm)) if steps else ())
+        blocks.setdefault(_HEADINGS[arms.block(row.arm, row.family)], []).append(cells)
+    return Table(
+        title=f"{', '.join(dict.fromkeys([first.model, first.benchmark]))}: accuracy and Δ to {baseline}, in points",
+        header=header,
+        blocks=tuple((name, tuple(block)) for name, block in blocks.items()),
+        notes=tuple(_notes(rows, bool(steps), baseline)),
+    )
+
+
+def _cells(row: Row, baseline: str) -> tuple[str, ...]:
+    theirs = published_delta(row.arm, row.benchmark, baseline)
+    printed = NOTHING if theirs is None or row.arm == baseline else signed(theirs)
+    if row.status == "incomplete":
+        return (row.arm, "incomplete", *[NOTHING] * 6, printed)
+    interval = NOTHING if math.isnan(row.ci_low) else f"[{signed(row.ci_low)}, {signed(row.ci_high)}]"
+    verdict = NOTHING if math.isnan(row.p_holm) else "yes" if row.p_holm < LEVEL else "no"
+    delta = "0.0" if row.status == "baseline" else signed(row.delta)
+    found = (
+        f"{row.accuracy:.1f}",
+        delta,
+        interval,
+        str(row.n_problems),
+        p_text(row.p_holm),
+        verdict,
+        _plain(row.detectable),
+    )
+    return (row.arm, *found, printed)
+
+
+def _step_cells(row: Row, counts: StepCounts | None) -> tuple[str, ...]:
+    if counts is None or row.status == "incomplete":
+        return (NOTHING,) * 3
+    failures = f"{counts.structure} / {counts.content} / {counts.other}"
+    return _percent(counts.follow), _percent(counts.right), failures
+
+
+def _notes(rows: Sequence[Row], steps: bool, baseline: str) -> list[str]:
+    complete = [row for row in rows if row.status != "incomplete"]
+    samples, seeds = (_range({getattr(row, name) for row in complete}) for name in ("k", "seeds"))
+    benchmark = rows[0].benchmark
+    source = benchmark if benchmark in published.BENCHMARKS else _AVERAGE
+    notes = [
+        f"n problems, {_plural(samples, 'sample')} each, {_plural(seeds, 'training seed')}. "
+        f"Beyond noise: Holm-adjusted p below {LEVEL}. Detectable: smallest Δ found with 80 % power. "
+        f"Published Δ: Qwen2.5-32B-Instruct, {source} (arXiv 2502.07374, Table 2)."
+    ]
+    if steps:
+        notes.append(
+            "A step follows if it uses only what was stated or derived before it; its content is right if it holds by "
+            "itself; both in percent of all steps written. Failures are wrong answers: with a step that does not "
+            "follow, else with a step whose content is wrong, else other."
+        )
+    same = [row.arm for row in rows if row.p_equivalent < LEVEL]
+    if same:
+        notes.append(f"Within ±{MARGIN:g} points of {baseline} (two one-sided tests, unadjusted): {', '.join(same)}.")
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        reasons.setdefault(row.note, []).append(row.arm)
+    notes += [
+        f"{'all arms' if len(of) == len(rows) else ', '.join(of)}: {note}." for note, of in reasons.items() if note
+    ]
+    return notes
+
+
+def _plural(count: str, name: str) -> str:
+    return f"{count} {name}" + ("" if count == "1" else "s")
+
+
+def _range(values: set[int]) -> str:
+    if not values:
+        return NOTHING
+    return str(min(values)) if len(values) == 1 else f"{min(values)}–{max(values)}"
+
+
+def signed(points: float) -> str:
+    """Points with sign and one decimal, with a true minus; a dash for NaN."""
+    if math.isnan(points):
+        return NOTHING
+    text = f"{points:+.1f}"
+    return "0.0" if float(text) == 0 else text.replace("-", "−")
+
+
+def p_text(value: float) -> str:
+    """A p-value to three decimals."""
+    if math.isnan(value):
+        return NOTHING
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _plain(points: float) -> str:
+    return NOTHING if math.isnan(points) else f"{points:.1f}"
+
+
+def _percent(share: float) -> str:
+    return NOTHING if math.isnan(share) else f"{share:.1f}"
