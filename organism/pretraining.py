@@ -14,6 +14,8 @@ from organism.teacher import SEPARATOR, Style, check, execute, solve
 from organism.world import Puzzle, puzzles
 
 USER, ASSISTANT, END = "<|user|>", "<|assistant|>", "<|end|>"
+DEPTHS = range(1, 7)  # short problems too: with few definitions to choose from, looking one up is learned sooner
+DISTRACTORS = range(5)
 WORKED_STYLE = Style(slip=0.05, detour=0.15, check=0.3)
 
 
@@ -67,7 +69,7 @@ def documents(seed: int, mix: Mix) -> Iterator[Document]:
     """Yield documents without end, each of another problem; the same seed and mix yield the same ones."""
     rng = random.Random(f"documents/{seed}")
     kinds, weights = (note, worked, chat), (mix.notes, mix.worked, mix.chat)
-    for puzzle in puzzles("train", seed):
+    for puzzle in puzzles("train", seed, DEPTHS, DISTRACTORS):
         yield rng.choices(kinds, weights)[0](puzzle, rng)
 
 

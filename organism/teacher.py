@@ -93,7 +93,7 @@ def solve(puzzle: Puzzle, rng: random.Random, style: Style | None = None, *, wro
         else:
             executed.append(execute(definition, known, rng, style.slip))
     beside = [d for d in puzzle.definitions if d not in puzzle.chain]
-    if rng.random() < style.detour:
+    if beside and rng.random() < style.detour:
         tried = rng.choice(beside)
         executed.insert(
             rng.randrange(len(executed)), [f"Alternatively, try {tried.text}.", f"But {tried.variable} is not used."]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -117,10 +117,9 @@ def parse_puzzle(text: str) -> Puzzle:
     return Puzzle(tuple(parsed), asked)
 
 
-def draw_puzzle(rng: random.Random, depth: int | None = None) -> Puzzle:
-    """Draw a problem of any split; ``depth`` is the number of operations (drawn from 3 to 6 where None)."""
-    depth = rng.choice(DEPTHS) if depth is None else depth
-    extra = rng.choice(DISTRACTORS)
+def draw_puzzle(rng: random.Random, depths: Sequence[int] = DEPTHS, distractors: Sequence[int] = DISTRACTORS) -> Puzzle:
+    """Draw a problem of any split, with so many operations in its chain and definitions beside it."""
+    depth, extra = rng.choice(depths), rng.choice(distractors)
     names = rng.sample(VARIABLES, depth + 1 + extra)
     chain, beside = names[: depth + 1], names[depth + 1 :]
     definitions = [Definition(chain[0], "", "", rng.randrange(MODULUS))]
@@ -137,12 +136,14 @@ def draw_puzzle(rng: random.Random, depth: int | None = None) -> Puzzle:
     return Puzzle(tuple(definitions), chain[-1])
 
 
-def puzzles(split: Split, seed: int) -> Iterator[Puzzle]:
+def puzzles(
+    split: Split, seed: int, depths: Sequence[int] = DEPTHS, distractors: Sequence[int] = DISTRACTORS
+) -> Iterator[Puzzle]:
     """Yield distinct problems of one split without end; the same seed yields the same problems in the same order."""
     rng = random.Random(f"{split}/{seed}")
     seen: set[str] = set()
     while True:
-        puzzle = draw_puzzle(rng)
+        puzzle = draw_puzzle(rng, depths, distractors)
         if puzzle.split == split and puzzle.text not in seen:
             seen.add(puzzle.text)
             yield puzzle

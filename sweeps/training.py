@@ -67,4 +67,6 @@ def train(experiment: Experiment, corpus: Path, baseline: Path, out: Path) -> No
     """Fine-tune the arm in a child process; fills ``out``."""
     spec = train_spec(experiment, corpus, baseline, out)
     write_text(out / SPEC, json.dumps(dataclasses.asdict(spec), indent=1) + "\n")
-    run_child(train_command(experiment, out / SPEC), out / "log.txt", CHILD_ENVIRONMENT, cwd=ROOT)
+    # A bar that is redrawn where nobody watches fills the log.
+    pace = {"TQDM_MININTERVAL": "0.5" if sys.stderr.isatty() else "15"}
+    run_child(train_command(experiment, out / SPEC), out / "log.txt", CHILD_ENVIRONMENT | pace, cwd=ROOT)

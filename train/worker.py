@@ -19,7 +19,7 @@ import datasets
 import torch
 import transformers
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer, ProgressCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from schema import read_file
@@ -185,7 +185,7 @@ def _trainer(spec: TrainSpec, tokenizer: Any, kept: Kept) -> SFTTrainer:
     )
     model.config.use_cache = False
     rows = [{"prompt": row.prompt, "completion": row.completion} for row in kept.rows]
-    return SFTTrainer(
+    trainer = SFTTrainer(
         model=model,
         args=arguments,
         train_dataset=datasets.Dataset.from_list(rows),
@@ -193,6 +193,18 @@ def _trainer(spec: TrainSpec, tokenizer: Any, kept: Kept) -> SFTTrainer:
         peft_config=lora_config(recipe),
         callbacks=[_MarkWhole()],
     )
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(_Bar())
+    return trainer
+
+
+class _Bar(ProgressCallback):
+    """The progress bar, with the loss in it instead of a line per log entry."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        """Show the newest loss."""
+        if self.training_bar is not None and logs and "loss" in logs:
+            self.training_bar.set_postfix(loss=logs["loss"])
 
 
 class _MarkWhole(TrainerCallback):
