@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 VLLM_INSTALLED := .venv-vllm/.installed
 
-.PHONY: venv demo test test-slow lint smollm2 vllm-cpu lock
+.PHONY: venv demo test lint smollm2 vllm-cpu lock
 
 venv: $(INSTALLED)
 
@@ -18,11 +18,8 @@ demo: venv ## the ablation on the embedded default: six arms and the untrained m
 	$(BIN)/python run.py -m +sweep=demo
 	$(BIN)/python -m analysis runs/demo --baseline none --out results/demo
 
-test: venv ## every test that takes seconds
+test: venv
 	$(BIN)/python -m pytest
-
-test-slow: venv ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow
 
 lint: venv
 	$(BIN)/ruff check .

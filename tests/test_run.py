@@ -70,7 +70,6 @@ def test_another_arm_shares_what_it_can(finished: Path):
         (["perturbation=shufle"], "shufle"),
         (["perturbation=shuffle", "perturbation.fraction=1.5"], "perturbation.fraction=1.5"),
         (["model.path=/nowhere"], "model.path=/nowhere"),
-        (["data=file"], "data.path"),
         (["+train.extra.adam_beta3=1"], "train.extra.adam_beta3"),
     ],
 )
@@ -79,6 +78,12 @@ def test_bad_input_is_one_message_and_a_failure(tmp_path: Path, overrides: list[
     assert failed.returncode != 0
     assert named in failed.stderr
     assert 'File "' + str(ROOT) not in failed.stderr  # no traceback of ours
+
+
+def test_a_value_that_must_be_given_is_named(tmp_path: Path):
+    missing = [sys.executable, "run.py", "data=file", f"store={tmp_path}", f"hydra.run.dir={tmp_path}"]
+    failed = subprocess.run(missing, cwd=ROOT, capture_output=True, text=True)
+    assert failed.returncode == 2 and "data.path" in failed.stderr and "Traceback" not in failed.stderr
 
 
 def test_killed_in_training_it_leaves_no_child_and_goes_on_from_the_last_finished_stage(tmp_path: Path):

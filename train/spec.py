@@ -15,6 +15,7 @@ CURATED = frozenset(
         *("weight_decay", "max_grad_norm", "gradient_checkpointing", "bf16", "save_steps", "save_strategy"),
         *(
             "logging_steps",
+            "logging_nan_inf_filter",
             "save_total_limit",
             "use_cpu",
             "completion_only_loss",

@@ -47,7 +47,8 @@ def train(spec: TrainSpec) -> None:
     """Fine-tune as the spec says; every output is under `spec.out`.
 
     Raises:
-        ValueError: the chat template loses text, too many demonstrations are too long, or none is left.
+        ValueError: the chat template loses text, too many demonstrations are too long, none is left, or the loss is
+            no finite number any more.
     """
     started = time.monotonic()
     out = Path(spec.out)
@@ -62,8 +63,6 @@ def train(spec: TrainSpec) -> None:
     trainer.train(resume_from_checkpoint=_last_checkpoint(out / "checkpoints"))
     trained = time.monotonic()
     losses = [log for log in trainer.state.log_history if "loss" in log]
-    if not losses or not math.isfinite(losses[-1]["loss"]):
-        raise ValueError(f"the loss is {losses[-1]['loss'] if losses else 'missing'}; lower train.learning_rate")
     _save(trainer, tokenizer, spec)
     if trainer.is_world_process_zero():
         metrics = _metrics(trainer, kept, spec) | {
@@ -94,6 +93,7 @@ def config(recipe: Recipe, **fields: Any) -> SFTConfig:
             completion_only_loss=True,
             packing=False,
             report_to="none",
+            logging_nan_inf_filter=False,  # else a loss that is no number is logged as 0
             **fields,
             **recipe.extra,
         )
@@ -191,7 +191,7 @@ def _trainer(spec: TrainSpec, tokenizer: Any, kept: Kept) -> SFTTrainer:
         train_dataset=datasets.Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=lora_config(recipe),
-        callbacks=[_MarkWhole()],
+        callbacks=[_MarkWhole(), _StopAtNan()],
     )
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(_Bar())
@@ -205,6 +205,15 @@ class _Bar(ProgressCallback):
         """Show the newest loss."""
         if self.training_bar is not None and logs and "loss" in logs:
             self.training_bar.set_postfix(loss=logs["loss"])
+
+
+class _StopAtNan(TrainerCallback):
+    """Ends a run whose loss is no number any more: every further hour is lost."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        """Look at the newest loss."""
+        if logs and not math.isfinite(logs.get("loss", 0.0)):
+            raise ValueError(f"the loss is {logs['loss']} at step {state.global_step}; lower train.learning_rate")
 
 
 class _MarkWhole(TrainerCallback):

@@ -156,7 +156,7 @@ def test_every_step_and_the_stop_token_are_trained_and_the_prompt_is_not(corpora
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("{% for m in messages %}{{ m['content'].split('</think>')[-1] }}{% endfor %}<|end|>", "changes the response"),
+        ("{% for m in messages %}{{ m['content'].split('</think>')[-1] }}<|end|>{% endfor %}", "changes the response"),
         ("{% for m in messages %}{{ m['content'] }}{% endfor %}", "does not end an answer with the stop token"),
         (
             "{{ messages|length }}{% for m in messages %}{{ m['content'] }}{% endfor %}<|end|>",
@@ -182,5 +182,5 @@ def test_extra_fields_reach_trl_and_unknown_ones_are_refused():
 
 def test_a_loss_that_is_not_finite_is_an_error(corpora: Path, tmp_path: Path):
     wild = dataclasses.replace(RECIPE, learning_rate=math.inf)
-    with pytest.raises(ValueError, match=r"the loss is nan|the loss is 0"):
+    with pytest.raises(ValueError, match="the loss is nan at step 2; lower train.learning_rate"):
         worker.train(spec(corpora, tmp_path, recipe=wild))
