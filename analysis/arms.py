@@ -22,6 +22,8 @@ _DOSE = re.compile(r"(.+)_(\d+(?:\.\d+)?)")
 #: What runs record; a perturbation without a word of its own for it goes by its label.
 _RECORDED: dict[str, Family] = {"content": "content", "structure": "structure", "control": "control"}
 BLOCKS: tuple[Family, ...] = ("baseline", "content", "structure", "control")
+#: A table's headings above the arms of a family.
+HEADINGS: dict[Family, str] = {"baseline": "", "content": "Content", "structure": "Structure", "control": "Control"}
 
 
 def family(arm: str) -> Family:

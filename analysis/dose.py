@@ -8,7 +8,7 @@ share problems, seeds and baseline (clusters.py). A family's slope is the mean o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 import pandas as pd
@@ -49,21 +49,21 @@ class Slope:
 def slopes(scores: Scores, baseline: str = "none") -> list[Slope]:
     """Slopes of all perturbations with at least two complete doses, on each benchmark the baseline answered.
 
-    Arms with gaps and unfinished arms are left out, as are completions without a grade.
+    Where there are several benchmarks with the same arms, `macro` comes first: the mean of their slopes. Arms with
+    gaps and unfinished arms are left out, as are completions without a grade.
     """
     found = cells(scores.table)
     unfinished = {(run.model, run.arm) for run in scores.incomplete}
+    complete = [cell for cell in found.values() if not cell.gap and (cell.model, cell.arm) not in unfinished]
     result: list[Slope] = []
-    for (model, arm, benchmark), against in found.items():
-        if arm != baseline or against.gap or (model, arm) in unfinished:
-            continue
-        dosed: dict[str, dict[float, Cell]] = {}
-        for cell in found.values():
-            dose = arms.dose(cell.arm)
-            usable = not cell.gap and (model, cell.arm) not in unfinished
-            if dose and usable and (cell.model, cell.benchmark) == (model, benchmark):
-                dosed.setdefault(dose[0], {})[dose[1]] = cell
-        result += _of_benchmark({name: of for name, of in dosed.items() if len(of) > 1}, against)
+    for model in dict.fromkeys(cell.model for cell in complete):
+        own = [cell for cell in complete if cell.model == model]
+        against = {cell.benchmark: cell for cell in own if cell.arm == baseline}
+        fits = {name: fit for name, cell in against.items() if (fit := _fit(own, cell))}
+        if len(fits) > 1 and len(fits) == len(against):
+            result += _macro(list(fits.values()))
+        for fit in fits.values():
+            result += [_slope(fit, name, [fit.values[name]]) for name in fit.values]
     return result
 
 
@@ -94,16 +94,36 @@ def dose_table(found: Sequence[Slope]) -> Table:
     )
 
 
-def _of_benchmark(dosed: Mapping[str, Mapping[float, Cell]], against: Cell) -> list[Slope]:
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """Slopes on one benchmark, problem by problem."""
+
+    model: str
+    benchmark: str
+    families: Mapping[str, str]
+    doses: Mapping[str, str]
+    seeds: Sequence[int]
+    values: Mapping[str, Floats]
+    """Perturbation, family or contrast -> (seeds x problems) slopes; the same seeds and problems for all."""
+
+
+def _fit(own: Sequence[Cell], against: Cell) -> _Fit | None:
+    """Slopes of a model's perturbations on the benchmark of its baseline; None where there are none."""
+    dosed: dict[str, dict[float, Cell]] = {}
+    for cell in own:
+        dose = arms.dose(cell.arm)
+        if dose and cell.benchmark == against.benchmark:
+            dosed.setdefault(dose[0], {})[dose[1]] = cell
+    dosed = {name: of for name, of in dosed.items() if len(of) > 1}
     every = [cell for of in dosed.values() for cell in of.values()]
     seeds = common_seeds(every, [against])[0] if every else []
     if not seeds:
-        return []
+        return None
     theirs = against.at(seeds)
     # The same problems for every slope, so that slopes can be subtracted problem by problem.
     judged = ~np.isnan(sum((cell.at(seeds) for cell in every), start=theirs)).any(axis=0)
     if not judged.any():
-        return []
+        return None
     families: dict[str, str] = {name: _family(of) for name, of in dosed.items()}
     values: dict[str, Floats] = {}
     ordered = arms.order((cell.arm, cell.family) for cell in every)
@@ -111,6 +131,12 @@ def _of_benchmark(dosed: Mapping[str, Mapping[float, Cell]], against: Cell) -> l
         differences = [dose * (cell.at(seeds) - theirs)[:, judged] for dose, cell in dosed[name].items()]
         values[name] = 100 * np.sum(differences, axis=0) / sum(dose**2 for dose in dosed[name])
     doses = {name: ", ".join(f"{dose:g}" for dose in sorted(of)) for name, of in dosed.items()}
+    values |= _means(values, families)
+    return _Fit(against.model, against.benchmark, families, doses, seeds, values)
+
+
+def _means(values: Mapping[str, Floats], families: Mapping[str, str]) -> dict[str, Floats]:
+    """Mean slope of each family, and their difference where there are both."""
     means: dict[str, Floats] = {}
     for family in ("content", "structure"):
         own = [value for name, value in values.items() if families[name] == family]
@@ -118,10 +144,15 @@ def _of_benchmark(dosed: Mapping[str, Mapping[float, Cell]], against: Cell) -> l
             means[family] = np.mean(own, axis=0)
     if len(means) == 2:
         means[CONTRAST] = means["structure"] - means["content"]
-    return [
-        _slope(against, name, families.get(name, name), doses.get(name, ""), value, len(seeds))
-        for name, value in (values | means).items()
-    ]
+    return means
+
+
+def _macro(fits: Sequence[_Fit]) -> list[Slope]:
+    """The mean over benchmarks, where all have the same doses and seeds."""
+    first = replace(fits[0], benchmark="macro")
+    if any((fit.seeds, fit.doses) != (first.seeds, first.doses) for fit in fits):
+        return []
+    return [_slope(first, name, [fit.values[name] for fit in fits]) for name in first.values]
 
 
 def _family(doses: Mapping[float, Cell]) -> Family:
@@ -129,16 +160,16 @@ def _family(doses: Mapping[float, Cell]) -> Family:
     return arms.block(first.arm, first.family)
 
 
-def _slope(against: Cell, name: str, family: str, doses: str, value: Floats, seeds: int) -> Slope:
-    found = estimate([value], [1.0])
+def _slope(fit: _Fit, name: str, blocks: Sequence[Floats]) -> Slope:
+    found = estimate(blocks, [1 / len(blocks)] * len(blocks))
     return Slope(
-        model=against.model,
-        benchmark=against.benchmark,
+        model=fit.model,
+        benchmark=fit.benchmark,
         perturbation=name,
-        family=family,
-        doses=doses,
-        n_problems=value.shape[1],
-        seeds=seeds,
+        family=fit.families.get(name, name),
+        doses=fit.doses.get(name, ""),
+        n_problems=sum(block.shape[1] for block in blocks),
+        seeds=len(fit.seeds),
         slope=100 * found.mean,
         ci_low=100 * found.low,
         ci_high=100 * found.high,

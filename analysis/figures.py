@@ -1,14 +1,9 @@
-"""Figures. Functions return a `Figure` and touch no global state; `save` writes the same bytes every time.
-
-One style: colours from Okabe and Ito's set, told apart in greyscale and by the colour-blind, and a marker of its own
-for each family.
-"""
+"""Figures of Δ. Functions return a `Figure` and touch no global state; style.py says how they look."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -19,22 +14,9 @@ from matplotlib.lines import Line2D
 from analysis import arms
 from analysis.arms import Family
 from analysis.delta import Row
+from analysis.style import COLOURS, GRID, MARKERS, STYLE
 from analysis.tables import published_delta, signed
 
-COLOURS: dict[Family, str] = {"baseline": "#555555", "content": "#0072B2", "structure": "#D55E00", "control": "#7A5195"}
-MARKERS: dict[Family, str] = {"baseline": "D", "content": "o", "structure": "s", "control": "^"}
-_STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#888888",
-    "axes.axisbelow": True,
-    "xtick.color": "#555555",
-    "svg.hashsalt": "analysis",
-    "svg.fonttype": "none",
-    "pdf.fonttype": 42,
-}
 _TITLES: dict[Family, str] = {
     "baseline": "untrained",
     "content": "content broken",
@@ -48,23 +30,6 @@ _PUBLISHED: dict[str, Any] = {
     "markerfacecolor": "white",
     "markeredgecolor": "#777777",
 }
-#: Metadata matplotlib would fill with the time and its own version.
-_METADATA: dict[str, dict[str, str | None]] = {
-    "png": {"Software": None},
-    "svg": {"Date": None, "Creator": None},
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-}
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, SVG or PDF, by the name's ending.
-
-    Raises:
-        KeyError: another ending.
-        OSError: the file cannot be written.
-    """
-    with mpl.rc_context(_STYLE):
-        figure.savefig(path, dpi=200, metadata=_METADATA[path.suffix[1:]], facecolor="white")
 
 
 def forest(rows: Sequence[Row], baseline: str) -> Figure:
@@ -78,7 +43,7 @@ def forest(rows: Sequence[Row], baseline: str) -> Figure:
     blocks: list[Family] = [arms.block(row.arm, row.family) for row in shown]
     heights = _heights(blocks)
     bottom = (heights[-1] if heights else 0) + 0.7
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 1.2 + 0.31 * (bottom + 1.3)), layout="constrained")
         axes = figure.add_subplot()
         axes.axvline(0, color="#333333", linewidth=1, zorder=1)
@@ -145,7 +110,7 @@ def _label(axes: Axes, shown: Sequence[Row], heights: Sequence[float], blocks: S
     axes.set_yticks(heights, [row.arm for row in shown])
     axes.tick_params(axis="y", length=0, pad=8)
     axes.spines["left"].set_visible(False)
-    axes.grid(axis="x", color="#E2E2E2", linewidth=0.8)
+    axes.grid(axis="x", **GRID)
     for place, (height, kind) in enumerate(zip(heights, blocks, strict=True)):
         if kind != "baseline" and (not place or kind != blocks[place - 1]):
             style: dict[str, Any] = {"ha": "right", "va": "center", "color": COLOURS[kind], "weight": "bold"}
@@ -184,7 +149,7 @@ def dose_response(rows: Sequence[Row], baseline: str) -> Figure:
         if dose and not math.isnan(row.ci_low):
             lines.setdefault(dose[0], []).append((dose[1], row))
     lines = {name: line for name, line in lines.items() if len(line) > 1}
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 3.4), layout="constrained")
         panels = figure.subplots(1, max(len(lines), 1), sharey=True, squeeze=False)[0]
         for axes, (name, line) in zip(panels, lines.items(), strict=False):
@@ -213,4 +178,4 @@ def _curve(axes: Axes, name: str, line: Sequence[tuple[float, Row]], baseline: s
     axes.set_title(name, color=colour, fontsize=9.5, weight="bold")
     axes.set_xlim(-6, 106)
     axes.set_xticks([0, 50, 100])
-    axes.grid(axis="y", color="#E2E2E2", linewidth=0.8)
+    axes.grid(axis="y", **GRID)

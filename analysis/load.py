@@ -23,7 +23,7 @@ from analysis.runs import SCORES, Incomplete, Run, find_runs
 KEY = ["model", "arm", "benchmark", "seed", "problem_id", "sample"]
 LABELS = ("model", "arm", "family", "benchmark", "problem_id", "finish_reason")
 _MEASURES = ("tokens", "steps", "follow", "right", "keywords", "looping", "well_formed", "confidently_wrong")
-NUMBERS = {"seed": "int32", "sample": "int32", "correct": "float64"} | dict.fromkeys(_MEASURES, "float32")
+NUMBERS = {"seed": "int32", "sample": "int32", "correct": "float64"} | dict.fromkeys(_MEASURES, "float64")
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ _LATEX = {
     "–": "--",
     "…": r"\dots{}",
 }
+_SHRUNK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,10 @@ class Table:
                 if len(row) != len(self.header):
                     raise ValueError(f"row {row} has {len(row)} cells, the header has {len(self.header)}")
 
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows."""
+        return markdown(self)
+
 
 def markdown(table: Table) -> str:
     """GitHub Markdown: first column left, the others right."""
@@ -61,17 +66,20 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    r"""A `table` float in booktabs style; needs `\usepackage{booktabs}` and nothing else."""
+    r"""A `table` float in booktabs style, shrunk where it is wider than the text.
+
+    Needs `\usepackage{booktabs,graphicx}` and nothing else.
+    """
     width = len(table.header)
     lines = [r"\begin{table}", r"\centering\small\setlength{\tabcolsep}{3pt}", rf"\caption{{{escape(table.title)}}}"]
     header = " & ".join(map(_stacked, table.header)) + r" \\"
-    lines += [rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule", header]
+    lines += [_SHRUNK, rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule", header]
     for name, rows in table.blocks:
         lines.append(r"\midrule")
         if name:
             lines.append(rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape(name)}}}}} \\")
         lines += [_ampersand(row) for row in rows]
-    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [r"\bottomrule", r"\end{tabular}}"]
     lines += [rf"\par\smallskip\parbox{{\linewidth}}{{\footnotesize {escape(note)}}}" for note in table.notes]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 

@@ -14,7 +14,6 @@ from analysis.steps import StepCounts
 LEVEL = 0.05
 _HEADER = ("Arm", "Accuracy", "Δ", "95 % interval", "n", "p (Holm)", "Beyond noise?", "Detectable", "Published Δ")
 _STEPS = ("Steps that follow %", "Steps whose content is right %", "Failures: structure / content / other")
-_HEADINGS = {"baseline": "", "content": "Content", "structure": "Structure", "control": "Control"}
 #: The paper's Δ that a benchmark is set against: its own column where there is one, else the average of the four.
 _AVERAGE = "average of MATH-500, AIME24, AMC23 and OlympiadBench"
 
@@ -53,7 +52,7 @@ def _delta_table(rows: Sequence[Row], steps: Mapping[str, StepCounts], baseline:
     blocks: dict[str, list[tuple[str, ...]]] = {}
     for row in rows:
         cells = _cells(row, baseline) + (_step_cells(row, steps.get(row.arm)) if steps else ())
-        blocks.setdefault(_HEADINGS[arms.block(row.arm, row.family)], []).append(cells)
+        blocks.setdefault(arms.HEADINGS[arms.block(row.arm, row.family)], []).append(cells)
     return Table(
         title=f"{', '.join(dict.fromkeys([first.model, first.benchmark]))}: accuracy and Δ to {baseline}, in points",
         header=header,

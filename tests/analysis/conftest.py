@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -57,6 +58,8 @@ def add_run(tmp_path: Path) -> Callable[..., Path]:
         status: str = "complete",
         name: str = "",
         grader: str = "exact",
+        grader_version: int = 1,
+        train: dict[str, object] | None = None,
     ) -> Path:
         name = name or f"{arm}-{seed}"
         stages = {}
@@ -64,10 +67,13 @@ def add_run(tmp_path: Path) -> Callable[..., Path]:
             entry = tmp_path / "store" / "score" / name
             entry.mkdir(parents=True)
             scores.to_parquet(entry / "scores.parquet")
+            manifest = {"stage": {"spec": {"grader": grader_version}}}
+            (entry / "manifest.json").write_text(json.dumps(manifest))
             stages = {"score": StageRecord(name, str(entry), 1.0, cached=False)}
         experiment = {
             "model": {"name": "organism"},
             "seed": seed,
+            "train": train or {},
             "evaluate": {"benchmarks": {"organism": {"grader": grader}}, "sampling": {"samples": 1}},
         }
         record = RunRecord(status, arm, FAMILIES.get(arm, "none"), experiment, stages)  # pyright: ignore[reportArgumentType]

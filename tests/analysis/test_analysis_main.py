@@ -20,7 +20,9 @@ def test_runs_to_tables_and_figures(golden_store: Path, tmp_path: Path, capsys: 
     assert "shuffle_67" in printed
     assert "incomplete" in printed
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written == {"delta.csv", "delta.md", "delta.tex", "forest.png", "forest.svg", "forest.pdf"}
+    tables = {f"{name}.{ending}" for name in ("delta", "behaviour", "results") for ending in ("csv", "md", "tex")}
+    drawn = {f"{name}.{ending}" for name in ("forest", "length", "problems") for ending in ("png", "svg", "pdf")}
+    assert written == tables | drawn | {"report.html"}
     frame = pd.read_csv(tmp_path / "out" / "delta.csv").set_index("arm")
     assert frame.loc["shuffle_67", "delta"] == -60
     assert pd.isna(frame.loc["delete_100", "delta"])

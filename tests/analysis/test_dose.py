@@ -43,6 +43,20 @@ def test_slopes_by_hand(doses: Path) -> None:
     assert found[dose.CONTRAST].p_value < 0.001 < found["digits"].p_value
 
 
+def test_macro_is_the_mean_of_the_benchmarks(add_run: AddRun, rows: Rows) -> None:
+    counts = {"none": (10, 20), "shuffle_50": (8, 10), "shuffle_100": (6, 0)}
+    for arm, (small, large) in counts.items():
+        both = [
+            rows([1] * small + [0] * (10 - small), benchmark="a"),
+            rows([1] * large + [0] * (20 - large), benchmark="b"),
+        ]
+        folder = add_run(arm, pd.concat(both))
+    found = [slope for slope in dose.slopes(load_runs([folder])) if slope.perturbation == "shuffle"]
+    assert [(slope.benchmark, slope.n_problems) for slope in found] == [("macro", 30), ("a", 10), ("b", 20)]
+    assert [slope.slope for slope in found] == pytest.approx([-70, -40, -100])
+    assert found[0].ci_low < -70 < found[0].ci_high
+
+
 def test_arms_with_gaps_have_no_part_in_a_slope(doses: Path, add_run: AddRun, rows: Rows) -> None:
     add_run("delete_100", rows([1] * 20))
     folder = add_run("delete_33", rows([1] * 19))

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from analysis import delta, figures
+from analysis import delta, figures, style
 from analysis.load import load_runs
 
 
@@ -34,18 +34,18 @@ def test_forest_lists_the_arms_and_both_deltas(forest: Figure) -> None:
 def test_bytes_are_the_same_every_time(golden_store: Path, tmp_path: Path, ending: str) -> None:
     rows = delta.compare(load_runs([golden_store]))
     for name in ("one", "two"):
-        figures.save(figures.forest(rows, "none"), tmp_path / f"{name}.{ending}")
+        style.save(figures.forest(rows, "none"), tmp_path / f"{name}.{ending}")
     assert (tmp_path / f"one.{ending}").read_bytes() == (tmp_path / f"two.{ending}").read_bytes()
 
 
 def test_families_differ_in_greyscale_and_in_shape() -> None:
     grey = sorted(
-        sum(w * c for w, c in zip((0.21, 0.72, 0.07), to_rgb(c), strict=True)) for c in figures.COLOURS.values()
+        sum(w * c for w, c in zip((0.21, 0.72, 0.07), to_rgb(c), strict=True)) for c in style.COLOURS.values()
     )
-    assert figures.COLOURS["content"] != figures.COLOURS["structure"]
+    assert style.COLOURS["content"] != style.COLOURS["structure"]
     content, structure = (
-        sum(w * c for w, c in zip((0.21, 0.72, 0.07), to_rgb(figures.COLOURS[kind]), strict=True))
+        sum(w * c for w, c in zip((0.21, 0.72, 0.07), to_rgb(style.COLOURS[kind]), strict=True))
         for kind in ("content", "structure")
     )
     assert abs(content - structure) > 0.05
-    assert len(set(figures.MARKERS.values())) == len(figures.MARKERS) == len(grey)
+    assert len(set(style.MARKERS.values())) == len(style.MARKERS) == len(grey)

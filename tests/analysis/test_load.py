@@ -60,6 +60,31 @@ def test_runs_graded_differently_are_refused(add_run: AddRun, rows: Rows) -> Non
         load_runs([folder])
 
 
+def test_runs_graded_by_different_versions_are_refused(add_run: AddRun, rows: Rows) -> None:
+    add_run("none", rows([1, 0]))
+    folder = add_run("shuffle_67", rows([1, 0]), grader_version=2)
+    with pytest.raises(ValueError, match=r"the grader's version differs: 1 in .*, 2 in "):
+        load_runs([folder])
+
+
+def test_each_recipe_is_compared_with_its_own_baseline(add_run: AddRun, rows: Rows) -> None:
+    full, lora = {"lora": None}, {"lora": {"rank": 64}}
+    add_run("base", rows([0, 0]))
+    add_run("none", rows([1, 0]), train=full, name="none-full")
+    add_run("none", rows([1, 1]), train=lora, name="none-lora")
+    folder = add_run("shuffle_67", rows([0, 1]), train=lora)
+    arms = {(run.model, run.arm) for run in load_runs([folder]).runs}
+    names = ("organism full SFT", "organism LoRA r64")
+    assert arms == {(name, arm) for name in names for arm in ("base", "none")} | {(names[1], "shuffle_67")}
+
+
+def test_a_stage_may_be_named_relative_to_its_record(add_run: AddRun, rows: Rows) -> None:
+    folder = add_run("none", rows([1, 0]))
+    record = folder / "none-0" / "record.json"
+    record.write_text(record.read_text().replace(str(folder.parent), "../.."))
+    assert len(load_runs([folder]).table) == 2
+
+
 def test_repeated_rows_of_a_run_are_refused(add_run: AddRun, rows: Rows) -> None:
     folder = add_run("none", pd.concat([rows([1, 0]), rows([1])]))
     with pytest.raises(ValueError, match=r"1 repeated rows; the first is .*arm none.*problem_id p00"):

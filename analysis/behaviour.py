@@ -1,0 +1,157 @@
+"""What completions look like besides right or wrong: length, reflection, truncation, loops, format (Tables 5 to 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from math import inf, isnan, nan
+from typing import NamedTuple
+
+import pandas as pd
+
+from analysis import arms, published
+from analysis.clusters import estimate
+from analysis.delta import Row
+from analysis.load import Scores
+from analysis.render import NOTHING, Table
+
+
+class _Measure(NamedTuple):
+    column: str
+    header: str
+    is_share: bool
+    """A share of completions, in percent; else a number per completion."""
+
+
+MEASURES = (
+    _Measure("tokens", "Tokens", False),
+    _Measure("keywords", "Keywords", False),
+    _Measure("truncated", "Truncated %", True),
+    _Measure("looping", "Looping %", True),
+    _Measure("well_formed", "Format kept %", True),
+    _Measure("confidently_wrong", "Confidently wrong %", True),
+)
+_PUBLISHED = {"tokens": 0, "keywords": 1}
+"""Place in the pairs of `published.TABLES_5_TO_7`."""
+_NOTES = (
+    "Mean per completion [95 % interval] over problems and training seeds; completions for which a "
+    "measure is not known are left out, as are problems without any that is.",
+    "Truncated: cut off at the token limit. Looping: the tail repeats itself (not known for short texts). Format "
+    "kept: thought and solution tags are there once each, in order. Confidently wrong: ended, well-formed and wrong.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """One measure of one arm's completions on one benchmark; NaN where nothing can be said."""
+
+    model: str
+    arm: str
+    family: str
+    benchmark: str
+    measure: str
+    value: float
+    """Mean per completion; shares in percent."""
+    ci_low: float
+    """95 % interval (clusters.py)."""
+    ci_high: float
+    n_problems: int
+    seeds: int
+    published: float | None
+    """The paper's value for this arm and benchmark (Tables 5 to 7), where it has one."""
+
+
+def behaviours(scores: Scores, rows: Sequence[Row]) -> list[Behaviour]:
+    """The measures that the scores know, for every arm that is complete on a benchmark, in the order of `rows`.
+
+    Args:
+        scores: From load.py.
+        rows: From `delta.compare` of the same scores; they say which arms are complete.
+    """
+    table = scores.table
+    ended = table["finish_reason"]
+    shown = table.assign(truncated=(ended == "length").astype(float).where(ended.notna()))
+    names = [measure.column for measure in MEASURES if shown[measure.column].notna().any()]
+    keys = ["model", "arm", "benchmark", "seed", "problem_id"]
+    means = shown.groupby(keys, observed=True, sort=False)[names].mean()
+    cells = dict(list(means.groupby(level=["model", "arm", "benchmark"], observed=True, sort=False)))
+    found: list[Behaviour] = []
+    for row in rows:
+        cell = cells.get((row.model, row.arm, row.benchmark))
+        if cell is not None and row.status != "incomplete":
+            found += [measured for measure in MEASURES if (measured := _measured(measure, row, cell))]
+    return found
+
+
+def to_frame(found: Sequence[Behaviour]) -> pd.DataFrame:
+    """One column per field of `Behaviour`, rounded to 6 decimals."""
+    return pd.DataFrame([asdict(one) for one in found], columns=[field.name for field in fields(Behaviour)]).round(6)
+
+
+def behaviour_tables(found: Sequence[Behaviour]) -> list[Table]:
+    """A table for each model and benchmark, with the paper's values where it has the benchmark."""
+    groups: dict[tuple[str, str], dict[str, dict[str, Behaviour]]] = {}
+    for one in found:
+        groups.setdefault((one.model, one.benchmark), {}).setdefault(one.arm, {})[one.measure] = one
+    return [_table(model, benchmark, of) for (model, benchmark), of in groups.items()]
+
+
+def _measured(measure: _Measure, row: Row, cell: pd.DataFrame) -> Behaviour | None:
+    if measure.column not in cell:
+        return None
+    by_seed = cell[measure.column].unstack("problem_id").dropna(axis="columns")
+    block = by_seed.to_numpy(float)
+    if not block.size:
+        return None
+    scale = 100.0 if measure.is_share else 1.0
+    constant = block.min() == block.max() and not measure.is_share
+    value = estimate([block], [1.0])
+    theirs = published.TABLES_5_TO_7.get(row.arm, {}).get(row.benchmark)
+    return Behaviour(
+        model=row.model,
+        arm=row.arm,
+        family=row.family,
+        benchmark=row.benchmark,
+        measure=measure.column,
+        value=scale * value.mean,
+        ci_low=nan if constant else max(scale * value.low, 0.0),
+        ci_high=nan if constant else min(scale * value.high, 100.0 if measure.is_share else inf),
+        n_problems=block.shape[1],
+        seeds=block.shape[0],
+        published=theirs[_PUBLISHED[measure.column]] if theirs and measure.column in _PUBLISHED else None,
+    )
+
+
+def _table(model: str, benchmark: str, found: Mapping[str, Mapping[str, Behaviour]]) -> Table:
+    present = {name for of in found.values() for name in of}
+    measures = [measure for measure in MEASURES if measure.column in present]
+    beside = benchmark in published.BENCHMARKS
+    header = ["Arm"]
+    for measure in measures:
+        header += [measure.header] + (["Published"] if beside and measure.column in _PUBLISHED else [])
+    blocks: dict[str, list[tuple[str, ...]]] = {}
+    for arm, of in found.items():
+        cells = [arm]
+        for measure in measures:
+            cells += _cells(of.get(measure.column), measure, beside)
+        family = next(iter(of.values())).family
+        blocks.setdefault(arms.HEADINGS[arms.block(arm, family)], []).append(tuple(cells))
+    counts = sorted({one.n_problems for of in found.values() for one in of.values()})
+    n = str(counts[-1]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+    source = ("Published: Qwen2.5-32B-Instruct, one greedy run (arXiv 2502.07374, Tables 5 to 7).",) if beside else ()
+    return Table(
+        title=f"{', '.join(dict.fromkeys([model, benchmark]))}: what completions look like",
+        header=tuple(header),
+        blocks=tuple((name, tuple(block)) for name, block in blocks.items()),
+        notes=(f"{n} problems. {_NOTES[0]}", _NOTES[1], *source),
+    )
+
+
+def _cells(one: Behaviour | None, measure: _Measure, beside: bool) -> list[str]:
+    theirs = [NOTHING if one is None or one.published is None else f"{one.published:,.6g}"]
+    digits = 0 if measure.column == "tokens" else 1
+    text = NOTHING
+    if one is not None:
+        interval = "" if isnan(one.ci_low) else f" [{one.ci_low:,.{digits}f}, {one.ci_high:,.{digits}f}]"
+        text = f"{one.value:,.{digits}f}{interval}"
+    return [text, *(theirs if beside and measure.column in _PUBLISHED else [])]

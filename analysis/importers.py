@@ -1,0 +1,150 @@
+"""Per-sample logs of other harnesses, brought to the long table of load.py.
+
+Logs do not know arms, so each is given as ARM=PATH; several paths of one arm are its benchmarks. A metric with values
+other than 0..1 is no grade and is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis import arms
+from analysis.load import Scores, checked, typed
+
+FORMATS = {
+    "inspect": "logs of Inspect (.json; `inspect log convert --to json` for .eval)",
+    "lm_eval": "samples_TASK_*.jsonl of lm-evaluation-harness (--log_samples), or folders of them",
+    "lighteval": "details_*.parquet of lighteval (--save-details), or folders of them",
+}
+_ENDINGS = {"inspect": "*.json", "lm_eval": "samples_*.jsonl", "lighteval": "details_*.parquet"}
+_LETTERS = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
+"""Inspect's grades: correct, incorrect, partial, no answer."""
+_Row = dict[str, Any]
+
+
+def load_logs(kind: str, named: Sequence[str], metric: str | None = None) -> Scores:
+    """Read logs.
+
+    Args:
+        kind: One of `FORMATS`.
+        named: `ARM=PATH`, a file or a folder searched for files of this kind.
+        metric: The grade among the metrics (scorers) of a log; needed where there are several. lm-eval's may be
+            followed by a filter: `exact_match,strict-match`.
+
+    Raises:
+        FileNotFoundError: nothing is at a path.
+        ValueError: a log has several metrics and none is chosen, or a value that is no grade; rows are repeated.
+    """
+    read: Callable[[Path, str | None], Iterator[_Row]] = {
+        "inspect": _inspect,
+        "lm_eval": _lm_eval,
+        "lighteval": _lighteval,
+    }[kind]
+    rows: list[_Row] = []
+    for name in named:
+        arm, equals, path = name.partition("=")
+        if not equals or not arm:
+            raise ValueError(f"--{kind.replace('_', '-')} {name}: write ARM=PATH, for example none=logs/none")
+        for file in _files(Path(path), _ENDINGS[kind]):
+            rows += [{"arm": arm, "family": arms.family(arm), "seed": 0, **row} for row in _graded(read(file, metric))]
+    return Scores(checked(typed(pd.DataFrame(rows)), "the logs"))
+
+
+def _files(path: Path, ending: str) -> list[Path]:
+    files = sorted(path.rglob(ending)) if path.is_dir() else [path]
+    if not files or not files[0].is_file():
+        raise FileNotFoundError(f"{path}: no such file, or a folder without {ending}")
+    return files
+
+
+def _graded(rows: Iterator[_Row]) -> Iterator[_Row]:
+    for row in rows:
+        grade = row["correct"]
+        if grade is not None and not 0 <= grade <= 1:
+            raise ValueError(f"{row['benchmark']}, problem {row['problem_id']}: {grade!r} is no grade in 0..1")
+        yield row
+
+
+def _inspect(path: Path, metric: str | None) -> Iterator[_Row]:
+    """An EvalLog: every epoch of a sample is a sample of the problem."""
+    log: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if log["status"] != "success":
+        raise ValueError(f"{path}: the evaluation ended with status {log['status']}; only finished ones count")
+    for sample in log.get("samples") or []:
+        scores: Mapping[str, Any] = sample.get("scores") or {}
+        value: Any = scores[_chosen(scores, metric, path)]["value"] if scores else None
+        output: Mapping[str, Any] = sample.get("output") or {}
+        choices: Sequence[Mapping[str, Any]] = output.get("choices") or [{}]
+        stopped = choices[0].get("stop_reason")
+        yield {
+            "model": log["eval"]["model"],
+            "benchmark": log["eval"]["task"],
+            "problem_id": sample["id"],
+            "sample": int(sample.get("epoch", 1)) - 1,
+            "correct": _letter(value, path),
+            "tokens": (output.get("usage") or {}).get("output_tokens"),
+            "finish_reason": "length" if stopped == "max_tokens" else stopped,
+        }
+
+
+def _letter(value: Any, path: Path) -> float | None:
+    if value is None or isinstance(value, bool | int | float):
+        return None if value is None else float(value)
+    if value not in _LETTERS:
+        raise ValueError(f"{path}: {value!r} is no grade; choose another scorer with --metric")
+    return _LETTERS[value]
+
+
+def _lm_eval(path: Path, metric: str | None) -> Iterator[_Row]:
+    """Lines of one task; those of the other filters are left out. Repeats are one sample: the file has their mean."""
+    found = re.fullmatch(r"samples_(.+?)(?:_\d{4}-\d\d-\d\dT.+)?", path.stem)
+    task = found[1] if found else path.stem
+    lines: list[Mapping[str, Any]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    name, _, wanted = (metric or "").partition(",")
+    filters = {str(line.get("filter", "none")): None for line in lines}
+    if not wanted and len(filters) > 1:
+        raise ValueError(f"{path} has the filters {', '.join(filters)}; choose one with --metric METRIC,FILTER")
+    for line in lines:
+        if wanted and line.get("filter", "none") != wanted:
+            continue
+        known = {key: line[key] for key in line.get("metrics") or _numbers(line)}
+        yield {
+            "model": "model",
+            "benchmark": task,
+            "problem_id": line["doc_id"],
+            "sample": 0,
+            "correct": float(known[_chosen(known, name or None, path)]),
+        }
+
+
+def _numbers(line: Mapping[str, Any]) -> list[str]:
+    """Metrics of a line that does not list them: older versions of the harness."""
+    return [key for key, value in line.items() if isinstance(value, bool | int | float) and key != "doc_id"]
+
+
+def _lighteval(path: Path, metric: str | None) -> Iterator[_Row]:
+    """Rows of one task, in the order of the file; the columns' names differ between versions."""
+    frame = pd.read_parquet(path)
+    column = next((name for name in ("__metric__", "metric", "metrics") if name in frame), None)
+    if column is None:
+        raise ValueError(f"{path} has no column metric or metrics; the columns are {', '.join(map(str, frame))}")
+    found = re.fullmatch(r"details_(.+?)(?:_\d{4}-\d\d-\d\dT.+)?", path.stem)
+    task = (found[1] if found else path.stem).replace("lighteval|", "").split("|")[0]
+    for number, metrics in enumerate(frame[column]):
+        known = {key: value for key, value in metrics.items() if value is not None}
+        value = known[_chosen(known, metric, path)]
+        yield {"model": "model", "benchmark": task, "problem_id": number, "sample": 0, "correct": float(value)}
+
+
+def _chosen(known: Mapping[str, Any], metric: str | None, path: Path) -> str:
+    if metric in known:
+        return str(metric)
+    if metric is None and len(known) == 1:
+        return next(iter(known))
+    raise ValueError(f"{path} has the metrics {', '.join(known)}; choose one with --metric")
