@@ -2,7 +2,9 @@
 
     python -m bench.perturb ../shared/data/demonstrations/sky_t1_format.jsonl.gz --rows 17000 --workers 2
 
-The given rows are repeated under fresh problems until there are `--rows` of them; reading and writing are timed too.
+The given rows are repeated under fresh problems until there are `--rows` right traces, each with a wrong one of the
+same problem beside it, so that every arm writes `--rows` demonstrations. An arm's time is that of `write_corpus`:
+starting the workers, reading the stored demonstrations, perturbing, the dose report, writing the compressed corpus.
 """
 
 from __future__ import annotations
@@ -10,10 +12,13 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import os
 import random
 import re
 import resource
+import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import cycle, islice
@@ -21,10 +26,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from perturbations.apply import perturb, write_corpus
-from perturbations.base import Draw, Perturbation
+from perturbations.base import Perturbation
 from perturbations.corpus import StoredCorpus
 from perturbations.delete import Delete
-from perturbations.digits import Digits, corrupt_digits
+from perturbations.digits import Digits
 from perturbations.insert import Insert
 from perturbations.keywords import Keywords
 from perturbations.shuffle import Shuffle
@@ -51,6 +56,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--no-loop", action="store_true", help="leave the plain loop out")
     options = parser.parse_args()
+    PEAK.start()
     with tempfile.TemporaryDirectory() as name:
         _measure(options.path, options.rows, options.workers, not options.no_loop, Path(name))
 
@@ -58,48 +64,55 @@ def main() -> None:
 def _measure(path: Path, rows: int, workers: int, loop: bool, folder: Path) -> None:
     file = folder / "repeated.jsonl"
     size = _repeat(path, rows, file)
-    print(f"{rows} rows, {size / 1e6:.0f} MB of responses, {workers} workers, peak memory in MB")
-    print(f"{'':32}{'seconds':>8}{'cpu s':>8}{'MB/cpu s':>8}{'parent':>8}{'worker':>8}")
+    print(f"{rows} traces, {size / 1e6:.0f} MB, {workers} workers; peak memory of all processes together")
+    print(f"{'':32}{'seconds':>8}{'cpu s':>8}{'MB/cpu s':>10}{'MB':>8}")
     source = Source(name="bench", kind="file", path=str(file))
     corpus, cost = _timed(lambda: prepare(source, folder / "corpus"))
-    _line("prepare (once)", cost, size)
-    costs = [cost]
+    _line(f"reading {2 * rows} rows, once", cost, 2 * size)
+    costs: list[Cost] = []
     for perturbation in PAPER:
         arm = folder / perturbation.label
-        _, cost = _timed(lambda p=perturbation, out=arm: write_corpus(corpus, p, 0, out, workers=workers))
+        report, cost = _timed(lambda p=perturbation, out=arm: write_corpus(corpus, p, 0, out, workers=workers))
+        assert report["demonstrations"]["out"] == rows
         _line(perturbation.label, cost, size)
         costs.append(cost)
-    _line("all of it", Cost(sum(cost.wall for cost in costs), sum(cost.cpu for cost in costs)), size)
+        shutil.rmtree(arm)
+    print(f"{'':32}{'':->34}")
+    _line("the six arms", Cost(*map(sum, zip(*costs, strict=True))), 6 * size)
     if loop:
         _compare(corpus, file, folder, size)
 
 
 def _compare(corpus: StoredCorpus, file: Path, folder: Path, size: int) -> None:
-    some = corpus[: min(1000, len(corpus))]
-    text = sum(len(one.response) for one in some)
-    _, ours = _timed(lambda: [perturb(one, Digits(0.5), 0) for one in some])
-    _, plain = _timed(lambda: [_plain_digits(one.response) for one in some])
-    _, kernel = _timed(lambda: [corrupt_digits(one.response, 0.5, Draw(0, one.id, "digits")) for one in some])
-    _line("digits, text to text", kernel, text)
-    _line("digits, steps to steps", ours, text)
-    _line("regex callback, text to text", plain, text)
-    print(f"{'ratio, text to text':32}{plain.cpu / kernel.cpu:16.1f}")
+    """The same work on the same texts: every digit is replaced, by its fraction, by a different random one."""
+    some = [one for one in corpus[: min(2000, len(corpus))] if one.correct]
+    text = sum(len(one.thought) for one in some)
+    print(f"\ndigits of {len(some)} thoughts, {text / 1e6:.1f} MB, one process: processor seconds and ratio to ours")
+    print(f"{'':16}{'ours':>8}{'loop':>8}{'':>8}{'seeded':>8}")
+    for fraction in (0.2, 0.5, 0.7, 1.0):
+        arm = Digits(fraction)
+        _, ours = _timed(lambda arm=arm: [perturb(one, arm, 0).demonstration.thought for one in some])  # pyright: ignore
+        _, loop = _timed(lambda f=fraction: [_plain_digits(one.thought, f) for one in some])
+        _, seeded = _timed(lambda f=fraction: [_seeded_digits(one.thought, f, one.id) for one in some])
+        costs = (
+            f"{ours.cpu:8.2f}{loop.cpu:8.2f}{loop.cpu / ours.cpu:7.1f}x{seeded.cpu:8.2f}{seeded.cpu / ours.cpu:7.1f}x"
+        )
+        print(f"{arm.label:16}{costs}", flush=True)
     _, cost = _timed(lambda: _plain_loop(file, folder / "plain.jsonl"))
-    _line("plain loop, reading and writing", cost, size)
+    print(f"the loop at 50 %, reading and writing JSON lines: {cost.cpu:.1f} s, {size / 1e6 / cost.cpu:.1f} MB/cpu s")
 
 
 def _repeat(path: Path, rows: int, out: Path) -> int:
-    """All rows count as right; every tenth is there once more as a wrong trace of the same problem."""
+    """All rows count as right, and each is there once more as a wrong trace of the same problem."""
     size = 0
     with out.open("w", encoding="utf-8") as file:
         for number, row in enumerate(islice(cycle(_rows(path)), rows)):
             user, assistant = row["conversations"]
             fresh = {"from": "user", "value": f"{user['value']} ({number})"}
-            size += len(assistant["value"])
+            size += len(assistant["value"].encode())
             file.write(_line_of([fresh, assistant], True))
-            if number % 10 == 0:
-                wrong = {"from": "assistant", "value": assistant["value"] + " "}
-                file.write(_line_of([fresh, wrong], False))
+            wrong = {"from": "assistant", "value": assistant["value"] + " "}
+            file.write(_line_of([fresh, wrong], False))
     return size
 
 
@@ -112,16 +125,28 @@ def _rows(path: Path) -> Iterator[dict[str, list[dict[str, str]]]]:
         yield from map(json.loads, file)
 
 
-def _plain_digits(text: str) -> str:
-    return re.sub(r"\d", lambda match: str(random.randint(0, 9)) if random.random() < 0.5 else match.group(), text)
+def _plain_digits(text: str, fraction: float) -> str:
+    """What people write: each digit, by chance, a random digit, which may be the same."""
+    return re.sub(r"\d", lambda m: str(random.randint(0, 9)) if random.random() < fraction else m.group(), text)
+
+
+def _seeded_digits(text: str, fraction: float, key: str) -> str:
+    """The loop that promises what ours does: ASCII digits only, never the same digit, the same bytes in any order."""
+    rng = random.Random(key)
+
+    def other(match: re.Match[str]) -> str:
+        return str((int(match.group()) + rng.randint(1, 9)) % 10) if rng.random() < fraction else match.group()
+
+    return re.sub(r"[0-9]", other, text)
 
 
 def _plain_loop(path: Path, out: Path) -> None:
     with path.open(encoding="utf-8") as rows, out.open("w", encoding="utf-8") as file:
         for line in rows:
             row = json.loads(line)
-            row["conversations"][1]["value"] = _plain_digits(row["conversations"][1]["value"])
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            if row["correct"]:
+                row["conversations"][1]["value"] = _plain_digits(row["conversations"][1]["value"], 0.5)
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 class Cost(NamedTuple):
@@ -138,14 +163,45 @@ def _timed(work: Callable[[], Result]) -> tuple[Result, Cost]:
 
 
 def _cpu() -> float:
+    """Processor seconds of this process, and of its children as far as they are known to it or to their parents."""
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in usage)
+    ticks = sum(sum(map(int, _proc(pid, "stat").rpartition(")")[2].split()[11:15])) for pid in _descendants())
+    return sum(one.ru_utime + one.ru_stime for one in usage) + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _descendants(pid: int | str = "self") -> list[str]:
+    children = _proc(pid, f"task/{os.getpid() if pid == 'self' else pid}/children").split()
+    return [found for child in children for found in (child, *_descendants(child))]
+
+
+def _proc(pid: int | str, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        return ""
+
+
+class _Peak(threading.Thread):
+    """Samples the memory of this process and all below it; pages that they share count for each of them."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.megabytes = 0.0
+
+    def run(self) -> None:
+        while True:
+            status = "".join(_proc(pid, "status") for pid in ("self", *_descendants()))
+            resident = sum(map(int, re.findall(r"VmRSS:\s*(\d+) kB", status))) / 1024
+            self.megabytes = max(self.megabytes, resident)
+            time.sleep(0.05)
+
+
+PEAK = _Peak()
 
 
 def _line(what: str, cost: Cost, size: int) -> None:
-    peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    speed = size / 1e6 / cost.cpu
-    print(f"{what:32}{cost.wall:8.2f}{cost.cpu:8.2f}{speed:8.1f}{peaks[0]:8.0f}{peaks[1]:8.0f}", flush=True)
+    print(f"{what:32}{cost.wall:8.2f}{cost.cpu:8.2f}{size / 1e6 / cost.cpu:10.1f}{PEAK.megabytes:8.0f}", flush=True)
+    PEAK.megabytes = 0.0
 
 
 if __name__ == "__main__":

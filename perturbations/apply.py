@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import json
+import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,10 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from perturbations.base import Draw, Outcome, Perturbation, Pool
-from perturbations.corpus import StoredCorpus, keys_of, write_atomic
+from perturbations.corpus import keys_of, read, write_atomic
 from perturbations.demonstration import Demonstration
 from perturbations.dose import Tally, dose_report
 from perturbations.pool import build_pool
+from perturbations.steps import Steps
 
 CHUNK = 256
 """Demonstrations per row group and per task of a worker; fixed, so that any number of workers writes the same file."""
@@ -118,6 +119,8 @@ def write_corpus(
                 writer.write_table(table)
             if progress:
                 progress(part.tally.demonstrations["in"])
+    with partial.open("rb") as written:
+        os.fsync(written.fileno())
     partial.replace(out / "corpus.parquet")
     report = dose_report(perturbation, seed, total)
     write_atomic(out / "dose.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
@@ -140,8 +143,8 @@ def _parts(job: _Job, chunks: list[list[int]], workers: int) -> Iterator[_Part]:
     if workers <= 1 or len(chunks) <= 1:
         yield from (_part(job, chunk) for chunk in chunks)
         return
-    # spawn: a fork of a process with Arrow's threads can hang
-    context = get_context("spawn")
+    context = get_context("forkserver")  # a fork of this process, with Arrow's threads, can hang
+    context.set_forkserver_preload(["pandas", "perturbations.apply"])  # pyarrow.array() imports pandas: half a second
     with ProcessPoolExecutor(min(workers, len(chunks)), context, initializer=_start, initargs=(job,)) as executor:
         ahead: deque[Future[_Part]] = deque()
         for chunk in chunks:
@@ -158,7 +161,6 @@ _job: _Job | None = None
 def _start(job: _Job) -> None:
     global _job
     _job = job
-    gc.disable()  # nothing here makes reference cycles, and millions of steps make the collector look for them
 
 
 def _part_in_worker(rows: list[int]) -> _Part:
@@ -170,21 +172,18 @@ def _part(job: _Job, rows: list[int]) -> _Part:
     tally = Tally()
     records: list[tuple[Any, ...]] = []
     before: list[str | None] = []
-    for one in _read(job.corpus, rows):
+    for one in read(job.corpus, rows):
         outcome = perturb(one, job.perturbation, job.seed, job.pool)
         changed, response = tally.add(one, outcome)
         if outcome.demonstration is not None:
             records.append(_record(outcome.demonstration, job, changed, response))
             before.append(one.response if changed and job.count_tokens else None)
+    tally.count_keywords()
     return _Part(_table(records), tally, before)
 
 
-def _read(corpus: Sequence[Demonstration], rows: list[int]) -> Iterable[Demonstration]:
-    return corpus.read(rows) if isinstance(corpus, StoredCorpus) else [corpus[row] for row in rows]
-
-
 def _record(one: Demonstration, job: _Job, changed: bool, response: str) -> tuple[Any, ...]:
-    texts = [text for text, _ in one.steps]
+    texts = Steps.of(one.steps).texts
     head = (one.id, one.problem_id, one.problem, response, one.answer, one.system, one.source)
     return (*head, job.perturbation.label, job.seed, changed, len(texts), texts)
 
@@ -192,7 +191,7 @@ def _record(one: Demonstration, job: _Job, changed: bool, response: str) -> tupl
 def _table(records: list[tuple[Any, ...]]) -> Any:
     columns = list(zip(*records, strict=True)) or [()] * len(SCHEMA)
     try:
-        arrays = [pa.array(column, type=field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)]
     except UnicodeEncodeError as error:
         raise ValueError(f"a demonstration holds text that is not Unicode (a lone surrogate): {error}") from error
     return pa.Table.from_arrays(arrays, schema=SCHEMA)

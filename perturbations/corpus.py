@@ -6,14 +6,14 @@ import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import accumulate, chain, islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
-import numpy as np
 import pyarrow as pa
 
-from perturbations.demonstration import Demonstration, make_steps
+from perturbations.demonstration import Demonstration
+from perturbations.steps import Steps
 
 ROWS_PER_BATCH = 32
 """Rows read at once; few, because finding one row reads its batch."""
@@ -52,6 +52,11 @@ def keys_of(corpus: Sequence[Demonstration]) -> list[Key]:
     return [Key(one.id, one.problem_id, one.correct) for one in corpus]
 
 
+def read(corpus: Sequence[Demonstration], rows: Iterable[int]) -> Iterator[Demonstration]:
+    """The demonstrations of `rows`; of a stored corpus, neighbours cost one access."""
+    return corpus.read(rows) if isinstance(corpus, StoredCorpus) else map(corpus.__getitem__, rows)
+
+
 class StoredCorpus(Sequence[Demonstration]):
     """The demonstrations in `demonstrations.arrow`, an Arrow file; `cuts` has the ends of steps and separators in
     the thought, in characters, as 32-bit integers.
@@ -80,7 +85,7 @@ class StoredCorpus(Sequence[Demonstration]):
         reader = pa.ipc.open_file(pa.OSFile(self._path), options=options)
         keys: list[Key] = []
         for number in range(reader.num_record_batches):  # all at once would hold the text too
-            keys += map(Key, *(column.to_pylist() for column in reader.get_batch(number).columns))
+            keys += map(Key, *(values.to_pylist() for values in reader.get_batch(number).columns))
         return keys
 
     def __len__(self) -> int:
@@ -103,25 +108,20 @@ class StoredCorpus(Sequence[Demonstration]):
 
     def read(self, rows: Iterable[int]) -> Iterator[Demonstration]:
         """Reads the demonstrations of `rows`; neighbours cost one access."""
-        current, columns = -1, list[Any]()
-        for row in rows:
-            number, place = divmod(row, ROWS_PER_BATCH)
-            if number != current:
-                current, columns = number, self._reader.get_batch(number).columns
-            yield _demonstration([column[place].as_py() for column in columns])
+        for number, group in groupby(rows, lambda row: row // ROWS_PER_BATCH):
+            batch = self._reader.get_batch(number).take(pa.array([row % ROWS_PER_BATCH for row in group]))
+            yield from map(_demonstration, zip(*(values.to_pylist() for values in batch.columns), strict=True))
 
 
 def _record(one: Demonstration) -> tuple[Any, ...]:
-    cuts = array("i", accumulate(map(len, chain.from_iterable(one.steps)))).tobytes()
-    head = (one.id, one.problem_id, one.correct, one.problem, one.head, one.thought, cuts)
+    steps = Steps.of(one.steps)
+    head = (one.id, one.problem_id, one.correct, one.problem, one.head, steps.thought, steps.ends.tobytes())
     return (*head, one.middle, one.solution, one.tail, one.answer, one.source, one.system)
 
 
-def _demonstration(record: list[Any]) -> Demonstration:
+def _demonstration(record: tuple[Any, ...]) -> Demonstration:
     identity, problem_id, correct, problem, head, thought, cuts, middle, solution, tail, answer, source, system = record
-    ends = np.frombuffer(cuts, np.int32).tolist()
-    pieces = list(map(thought.__getitem__, map(slice, chain((0,), ends), ends)))
-    steps = make_steps(pieces[::2], pieces[1::2])
+    steps = Steps.cut(thought, array("i", cuts))
     return Demonstration(
         identity, problem_id, problem, head, steps, middle, solution, tail, answer, source, correct, system
     )
@@ -141,7 +141,7 @@ def store(demonstrations: Iterable[Demonstration], folder: Path) -> StoredCorpus
         with pa.ipc.new_file(file, _SCHEMA) as writer:
             while batch := list(islice(records, ROWS_PER_BATCH)):
                 columns = zip(*batch, strict=True)
-                arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
+                arrays = [pa.array(values, field.type) for values, field in zip(columns, _SCHEMA, strict=True)]
                 writer.write_batch(pa.record_batch(arrays, schema=_SCHEMA))
         file.flush()
         os.fsync(file.fileno())

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from perturbations.base import Draw, Family, Outcome, Perturbation, Pool, check_choice, check_fraction
-from perturbations.demonstration import Demonstration, Step
+from perturbations.demonstration import Demonstration
+from perturbations.steps import Steps
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Delete(Perturbation):
 
     def apply(self, demonstration: Demonstration, draw: Draw, pool: Pool) -> Outcome:
         """Deletes exactly `round(fraction * n)` steps."""
-        n = len(demonstration.steps)
+        steps = Steps.of(demonstration.steps)
+        n = len(steps)
         k = round(self.fraction * n)
         if not k:
             return Outcome(demonstration, 0, n, "dose_rounds_to_0")
@@ -39,12 +41,5 @@ class Delete(Perturbation):
         else:
             start = int(float(draw.uniform(1)[0]) * (n - k + 1))
             gone = set(range(start, start + k))
-        kept = [step for i, step in enumerate(demonstration.steps) if i not in gone]
-        return Outcome(demonstration.with_steps(closed(kept, demonstration.steps)), k, n)
-
-
-def closed(kept: list[Step], steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The kept steps of `steps`, the last of them ending as the whole thought did (usually with no separator)."""
-    if not kept:
-        return ()
-    return (*kept[:-1], Step(kept[-1].text, steps[-1].separator))
+        kept = [place for place in range(n) if place not in gone]
+        return Outcome(demonstration.with_steps(steps.select(kept)), k, n)

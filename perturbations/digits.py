@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from perturbations.base import Draw, Family, Outcome, Perturbation, Pool, check_choice, check_fraction
-from perturbations.demonstration import Demonstration, make_steps
+from perturbations.demonstration import Demonstration
+from perturbations.steps import Steps
 
 Scope = Literal["thought", "solution", "response"]
 SCOPES = ("thought", "solution", "response")
@@ -51,19 +51,23 @@ class Digits(Perturbation):
 
     def apply(self, demonstration: Demonstration, draw: Draw, pool: Pool) -> Outcome:
         """Replaces the first `round(fraction * n)` digits or numbers of a random order."""
-        texts = scoped_texts(demonstration, self.scope)
         work = self._digits if self.unit == "digit" else self._numbers
-        new, touched, total = work(texts, draw)
+        changed, touched, total = work(demonstration, draw)
         if not touched:
             return Outcome(demonstration, 0, total, f"no_{self.unit}" if not total else "dose_rounds_to_0")
-        return Outcome(with_texts(demonstration, self.scope, new), touched, total)
+        return Outcome(changed, touched, total)
 
-    def _digits(self, texts: Sequence[str], draw: Draw) -> tuple[list[str], int, int]:
-        joined = "".join(texts)
-        new, touched, total = corrupt_digits(joined, self.fraction, draw, self.may_repeat)
-        return (_cut(new, texts) if touched else list(texts)), touched, total
+    def _digits(self, one: Demonstration, draw: Draw) -> tuple[Demonstration, int, int]:
+        steps = Steps.of(one.steps)
+        thought = steps.thought if self.scope != "solution" else ""
+        text = thought + one.solution if self.scope != "thought" else thought
+        new, touched, total = corrupt_digits(text, self.fraction, draw, self.may_repeat)
+        if thought:  # its length stays, so it is cut where it was
+            steps = Steps.cut(new[: len(thought)], steps.ends)
+        return one.with_content(steps, new[len(thought) :] or one.solution), touched, total
 
-    def _numbers(self, texts: Sequence[str], draw: Draw) -> tuple[list[str], int, int]:
+    def _numbers(self, one: Demonstration, draw: Draw) -> tuple[Demonstration, int, int]:
+        texts = scoped_texts(one, self.scope)
         found = [[match.span() for match in NUMBER.finditer(text)] for text in texts]
         total = sum(map(len, found))
         chosen = set(draw.order(total)[: round(self.fraction * total)].tolist())
@@ -78,12 +82,22 @@ class Digits(Perturbation):
                     end = stop
                 index += 1
             new.append("".join([*pieces, text[end:]]))
-        return new, len(chosen), total
+        return with_texts(one, self.scope, new), len(chosen), total
 
     def _digit_for(self, number: str, value: float) -> str:
         if self.may_repeat or len(number) > 1:
             return str(int(value * 10))
         return str((int(number) + 1 + int(value * 9)) % 10)
+
+
+_ZERO = np.uint8(ord("0"))
+_WORDS = np.arange(1 << 16, dtype=np.uint32)
+_ANY = (_WORDS * 10 >> 16).astype(np.uint8) + _ZERO
+"""A digit for every 16-bit word."""
+_STEP = (_WORDS * 9 >> 16).astype(np.uint8) + np.uint8(1)
+"""1 to 9 for every 16-bit word: how far a digit moves on."""
+_NEXT = ((np.arange(256) - 48) % 10 + 48).astype(np.uint8)
+"""The digit that a character code of a digit, plus a step, comes to."""
 
 
 def corrupt_digits(text: str, fraction: float, draw: Draw, may_repeat: bool = False) -> tuple[str, int, int]:
@@ -100,23 +114,26 @@ def corrupt_digits(text: str, fraction: float, draw: Draw, may_repeat: bool = Fa
     """
     data = bytearray(text, "utf-8", "surrogatepass")
     view = np.frombuffer(data, np.uint8)
-    places = np.flatnonzero((view - np.uint8(48)) < 10)
+    places = ((view - _ZERO) < 10).nonzero()[0]
     total = places.size
     touched = round(fraction * total)
     if not touched:
         return text, 0, total
     words = draw.words(total)
-    chosen = words.argpartition(touched - 1)[:touched]
-    places = places[chosen]
+    limit = np.partition(words, touched - 1)[touched - 1]
+    chosen = (words <= limit).nonzero()[0]
+    if chosen.size > touched:  # equal words: the first of them count
+        chosen = np.argsort(words, kind="stable")[:touched]
+    places = places.take(chosen)
     # the high bits of a word rank its digit, the low ones choose the new digit
-    value = ((words[chosen] & np.uint32(0xFFFF)) * np.uint32(10 if may_repeat else 9) >> np.uint32(16)).astype(np.uint8)
-    view[places] = value + 48 if may_repeat else (view[places] - 47 + value) % 10 + 48
+    low = words.view("<u2")[::2].take(chosen)
+    view[places] = _ANY.take(low) if may_repeat else _NEXT.take(view.take(places) + _STEP.take(low))
     return data.decode("utf-8", "surrogatepass"), touched, total
 
 
 def scoped_texts(demonstration: Demonstration, scope: Scope) -> list[str]:
     """The texts a scope covers: the steps' texts, then the solution."""
-    steps = [text for text, _ in demonstration.steps] if scope != "solution" else []
+    steps = Steps.of(demonstration.steps).texts if scope != "solution" else []
     return [*steps, demonstration.solution] if scope != "thought" else steps
 
 
@@ -125,10 +142,5 @@ def with_texts(demonstration: Demonstration, scope: Scope, texts: Sequence[str])
     solution = demonstration.solution if scope == "thought" else texts[-1]
     if scope == "solution":
         return demonstration.with_content(demonstration.steps, solution)
-    steps = make_steps(texts, [separator for _, separator in demonstration.steps])
-    return demonstration.with_content(steps, solution)
-
-
-def _cut(joined: str, like: Sequence[str]) -> list[str]:
-    ends = list(accumulate(map(len, like)))
-    return list(map(joined.__getitem__, map(slice, chain((0,), ends), ends)))
+    steps = Steps.of(demonstration.steps)
+    return demonstration.with_content(steps.with_texts(list(texts[: len(steps)])), solution)

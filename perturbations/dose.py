@@ -8,7 +8,7 @@ from typing import Any
 
 from perturbations.base import Outcome, Perturbation
 from perturbations.demonstration import Demonstration
-from perturbations.keywords import count_keywords
+from perturbations.keyword_counts import count_in_all
 
 
 def _counter() -> Counter[str]:
@@ -28,6 +28,7 @@ class Tally:
         sizes: `touched`, `total`, and steps, characters and tokens before and after, over the demonstrations kept.
         keywords_before: occurrences by keyword in the thoughts before.
         keywords_after: and after.
+        thoughts: before and after, of the demonstrations whose keywords `count_keywords` has yet to count.
     """
 
     demonstrations: Counter[str] = field(default_factory=_counter)
@@ -38,12 +39,23 @@ class Tally:
     sizes: Counter[str] = field(default_factory=_counter)
     keywords_before: Counter[str] = field(default_factory=_counter)
     keywords_after: Counter[str] = field(default_factory=_counter)
+    thoughts: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
     def __iadd__(self, other: Tally) -> Tally:
         """Adds the sums of another part."""
-        for name in self.__dataclass_fields__:
-            getattr(self, name).update(getattr(other, name))
+        for name, own in vars(self).items():
+            if isinstance(own, Counter):
+                own.update(getattr(other, name))
+        self.thoughts += other.thoughts
         return self
+
+    def count_keywords(self) -> None:
+        """Counts the keywords of all thoughts at once, and forgets the thoughts."""
+        changed = [(before, after) for before, after in self.thoughts if after is not before]
+        same = count_in_all([before for before, after in self.thoughts if after is before])
+        self.keywords_before += same + count_in_all([before for before, _ in changed])
+        self.keywords_after += same + count_in_all([after for _, after in changed])
+        self.thoughts = []
 
     def add(self, before: Demonstration, outcome: Outcome) -> tuple[bool, str]:
         """Counts one demonstration.
@@ -64,23 +76,19 @@ class Tally:
         if after is None:
             return False, ""
         self.demonstrations["out"] += 1
-        thought = before.thought
-        response, counted = before.respond(thought), count_keywords(thought)
-        self._measure("before", before, thought, response)
-        self.keywords_before.update(counted)
-        changed = False
+        thought = thought_after = before.thought
+        response = response_after = before.respond(thought)
         if after is not before:
-            thought_after, response_before = after.thought, response
-            response = after.respond(thought_after)
-            changed = response != response_before or after.problem != before.problem
-            counted = counted if thought_after == thought else count_keywords(thought_after)
-            thought = thought_after
-        self._measure("after", after, thought, response)
-        self.keywords_after.update(counted)
+            thought_after = after.thought
+            response_after = after.respond(thought_after)
+        changed = response_after != response or after.problem != before.problem
+        self._measure("before", before, thought, response)
+        self._measure("after", after, thought_after, response_after)
+        self.thoughts.append((thought, thought_after))
         self.demonstrations["changed"] += changed
         if not changed and before.correct is not False:
             self.unchanged[reason] += 1
-        return changed, response
+        return changed, response_after
 
     def _measure(self, when: str, one: Demonstration, thought: str, response: str) -> None:
         self.sizes[f"steps_{when}"] += len(one.steps)

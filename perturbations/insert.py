@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from perturbations.base import Draw, Family, Needs, Outcome, Perturbation, Pool, check_fraction
 from perturbations.demonstration import Demonstration
-from perturbations.shuffle import in_place
+from perturbations.steps import Steps
 
 
 @dataclass(frozen=True)
@@ -34,23 +36,22 @@ class Insert(Perturbation):
 
     def apply(self, demonstration: Demonstration, draw: Draw, pool: Pool) -> Outcome:
         """Replaces the first `round(fraction * n)` steps of a random order, each by a step drawn for its place."""
-        steps = demonstration.steps
+        steps = Steps.of(demonstration.steps)
         chosen = draw.order(len(steps))[: round(self.fraction * len(steps))].tolist()
         donor_at, step_at = draw.uniform(len(steps)), draw.uniform(len(steps))
         if not chosen:
             return Outcome(demonstration, 0, len(steps), "dose_rounds_to_0")
-        texts = [step.text for step in steps]
-        for place in chosen:
-            donor = _donor(pool.donors, int(donor_at[place] * len(pool.donors)), demonstration.problem_id)
+        texts, donors, own = steps.texts.copy(), pool.donors, demonstration.problem_id
+        first = (donor_at[chosen] * len(donors)).astype(np.intp).tolist()
+        for place, index, share in zip(chosen, first, step_at[chosen].tolist(), strict=True):
+            donor = donors[index] if donors[index].problem_id != own else _other(donors, index, own)
             if donor is None:
                 return Outcome(demonstration, 0, len(steps), "no_donor")
-            texts[place] = donor.steps[int(step_at[place] * len(donor.steps))].text
-        return Outcome(demonstration.with_steps(in_place(texts, steps)), len(chosen), len(steps))
+            offered = Steps.of(donor.steps).texts
+            texts[place] = offered[int(share * len(offered))]
+        return Outcome(demonstration.with_steps(steps.with_texts(texts)), len(chosen), len(steps))
 
 
-def _donor(donors: Sequence[Demonstration], start: int, problem_id: str) -> Demonstration | None:
-    for index in range(len(donors)):
-        donor = donors[(start + index) % len(donors)]
-        if donor.problem_id != problem_id:
-            return donor
-    return None
+def _other(donors: Sequence[Demonstration], start: int, problem_id: str) -> Demonstration | None:
+    onwards = (donors[(start + index) % len(donors)] for index in range(len(donors)))
+    return next((donor for donor in onwards if donor.problem_id != problem_id), None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,8 +11,8 @@ from itertools import accumulate
 from typing import ClassVar, Literal
 
 from perturbations.base import Draw, Family, Outcome, Perturbation, Pool, check_choice, check_fraction
-from perturbations.delete import closed
-from perturbations.demonstration import Demonstration, Step
+from perturbations.demonstration import Demonstration
+from perturbations.steps import Steps
 
 KEYWORDS = (
     "Alternatively",
@@ -78,7 +77,7 @@ class Keywords(Perturbation):
     def apply(self, demonstration: Demonstration, draw: Draw, pool: Pool) -> Outcome:
         """Removes the first `round(fraction * n)` occurrences of a random order."""
         pattern = keyword_pattern(tuple(self.keywords), self.ignore_case)
-        texts = [text for text, _ in demonstration.steps]
+        texts = Steps.of(demonstration.steps).texts
         # one search over all steps; the zero byte keeps a keyword from reaching over two of them
         found = [match.span() for match in pattern.finditer("\0".join(texts))]
         total = len(found)
@@ -90,24 +89,23 @@ class Keywords(Perturbation):
             reason = "no_keyword" if not total else "dose_rounds_to_0" if share == self.fraction else "not_chosen"
             return Outcome(demonstration, 0, total, reason)
         marked = _by_step(texts, [found[index] for index in chosen])
-        steps = self._remove(demonstration.steps, marked, pattern if share == 1 else None)
+        steps = self._remove(Steps.of(demonstration.steps), marked, pattern if share == 1 else None)
         return Outcome(demonstration.with_steps(steps), len(chosen), total)
 
-    def _remove(
-        self, steps: tuple[Step, ...], marked: dict[int, list[Span]], until_none: re.Pattern[str] | None
-    ) -> tuple[Step, ...]:
-        kept: list[Step | None] = list(steps)
+    def _remove(self, steps: Steps, marked: dict[int, list[Span]], until_none: re.Pattern[str] | None) -> Steps:
+        texts = steps.texts.copy()
         for index, spans in marked.items():
-            text = steps[index].text
+            text = texts[index]
             while spans:
                 text = _without(text, spans, self.unit)
                 spans = [match.span() for match in until_none.finditer(text)] if until_none else []
-            kept[index] = Step(text, steps[index].separator) if text.strip() else None
-        return closed([step for step in kept if step is not None], steps)
+            texts[index] = text
+        kept = [index for index, text in enumerate(texts) if index not in marked or text.strip()]
+        return steps.with_texts(texts).select(kept)
 
 
 def _by_step(texts: Sequence[str], spans: Sequence[Span]) -> dict[int, list[Span]]:
-    starts = [0, *accumulate(len(text) + 1 for text in texts)]
+    starts = [end + index for index, end in enumerate(accumulate(map(len, texts), initial=0))]
     marked: dict[int, list[Span]] = {}
     for start, stop in spans:
         index = bisect_right(starts, start) - 1
@@ -129,11 +127,6 @@ def keyword_pattern(keywords: tuple[str, ...], ignore_case: bool = False) -> re.
 def _edges(word: str) -> str:
     before = rf"(?<!\w{re.escape(word)})" if re.match(r"\w", word) else ""
     return before + (r"(?!\w)" if re.search(r"\w\Z", word) else "")
-
-
-def count_keywords(text: str, keywords: tuple[str, ...] = KEYWORDS) -> Counter[str]:
-    """How often each keyword occurs in `text`, longest match first, in the case given."""
-    return Counter(keyword_pattern(keywords).findall(text))
 
 
 _BLANK_LINES = re.compile(r"\n\s*\n")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 from perturbations.base import Needs, Pool
-from perturbations.corpus import Key, keys_of
+from perturbations.corpus import Key, keys_of, read
 from perturbations.demonstration import Demonstration
 
 MAX_DONORS = 2048
@@ -30,7 +30,7 @@ def build_pool(corpus: Sequence[Demonstration], needs: frozenset[Needs], seed: i
     keys = keys_of(corpus)
     rows = sorted(range(len(keys)), key=lambda row: _rank(seed, keys[row].id))
     right = [row for row in rows if keys[row].correct is not False]
-    donors = [corpus[row] for row in right[:MAX_DONORS]] if "donors" in needs else []
+    donors = _read(corpus, right[:MAX_DONORS]) if "donors" in needs else []
     partners = _partners(keys, right) if "partners" in needs else {}
     wrong: dict[str, int] = {}
     substitutes: frozenset[str] = frozenset()
@@ -43,6 +43,12 @@ def build_pool(corpus: Sequence[Demonstration], needs: frozenset[Needs], seed: i
             )
         wrong, substitutes = _wrong(keys, right, bad)
     return Pool(tuple(donors), corpus if partners or wrong else (), partners, wrong, substitutes)
+
+
+def _read(corpus: Sequence[Demonstration], rows: list[int]) -> list[Demonstration]:
+    """In file order, since neighbours cost one access; returned in the order asked for."""
+    found = dict(zip(sorted(rows), read(corpus, sorted(rows)), strict=True))
+    return [found[row] for row in rows]
 
 
 def _rank(seed: int, demonstration_id: str) -> bytes:

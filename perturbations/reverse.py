@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from perturbations.base import Draw, Family, Outcome, Perturbation, Pool, check_fraction
 from perturbations.demonstration import Demonstration
-from perturbations.shuffle import in_place
+from perturbations.steps import Steps
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,9 @@ class Reverse(Perturbation):
 
     def apply(self, demonstration: Demonstration, draw: Draw, pool: Pool) -> Outcome:
         """Reverses the whole thought, or nothing."""
-        steps = demonstration.steps
+        steps = Steps.of(demonstration.steps)
         if float(draw.uniform(1)[0]) >= self.fraction:
             return Outcome(demonstration, 0, 1, "not_chosen")
         if len(steps) < 2:
             return Outcome(demonstration, 0, 1, "one_step")
-        texts = [step.text for step in reversed(steps)]
-        return Outcome(demonstration.with_steps(in_place(texts, steps)), 1, 1)
+        return Outcome(demonstration.with_steps(steps.with_texts(steps.texts[::-1])), 1, 1)

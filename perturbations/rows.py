@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Literal
 
-from perturbations.demonstration import Demonstration, RejectedError, Step, boxed_spans, parse_response
+from perturbations.demonstration import Demonstration, RejectedError, boxed_spans, parse_response
 from perturbations.readers import UnreadableRow
+from perturbations.steps import Steps
 
 Format = Literal["auto", "conversations", "messages", "prompt_completion"]
 FORMATS = ("auto", "conversations", "messages", "prompt_completion")
-Segmenter = Callable[[str, str], tuple[Step, ...]]
+Segmenter = Callable[[str, str], Steps]
 
 
 def read_row(

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
-from perturbations.demonstration import Step, make_steps
+from perturbations.steps import Steps
 
 _BLANK_LINES = re.compile(r"(\n\s*\n)")
 _BLANK_LINES_CRLF = re.compile(r"(\r?\n\s*\n)")
 
 
-def paragraphs(thought: str) -> tuple[Step, ...]:
+def paragraphs(thought: str) -> Steps:
     r"""Cuts at blank lines, the rule the demonstrations' own format states ("steps separated with '\n\n'").
 
     A blank line inside a code fence or a formula cuts too; indentation stays with the step it indents.
     """
     pieces = (_BLANK_LINES_CRLF if "\r" in thought else _BLANK_LINES).split(thought)
-    return make_steps(pieces[::2], [*pieces[1::2], ""]) if thought else ()
+    ends = array("i", accumulate(map(len, pieces)))
+    return Steps.cut(thought, ends + ends[-1:] if thought else array("i"))
 
 
 _LEAD_IN = r"(?:(?:So|And|But|Now|Okay|Ok|OK|Well|Oh|Hmm+|First|Then)\b[,.\s]*)*"
@@ -39,17 +42,17 @@ _ANOTHER_WAY = (
 _REFLECTS = re.compile(rf"\s*{_LEAD_IN}(?i:{_BACKTRACK}|{_VERIFY}|{_ANOTHER_WAY})\b")
 
 
-def reflections(thought: str) -> tuple[Step, ...]:
+def reflections(thought: str) -> Steps:
     """Cuts at blank lines before which the line of thought breaks.
 
     A step begins with a paragraph that opens by backtracking, by verifying, or by taking another way: the paper's
     criterion, which it put to a language model, as rules over the paragraph's first words.
     """
     cut = paragraphs(thought)
-    return group(cut, [i for i, step in enumerate(cut) if i == 0 or _REFLECTS.match(step.text)])
+    return group(cut, [i for i, text in enumerate(cut.texts) if i == 0 or _REFLECTS.match(text)])
 
 
-def group(cut: Sequence[Step], starts: Sequence[int]) -> tuple[Step, ...]:
+def group(cut: Steps, starts: Sequence[int]) -> Steps:
     """Joins neighbouring steps.
 
     Args:
@@ -65,13 +68,9 @@ def group(cut: Sequence[Step], starts: Sequence[int]) -> tuple[Step, ...]:
     first = [0] if cut else []
     if list(starts) != sorted(set(starts)) or list(starts[:1]) != first or max(starts, default=-1) >= len(cut):
         raise ValueError(f"step starts {list(starts)[:10]} are not increasing indices from 0 below {len(cut)}")
-    steps: list[Step] = []
-    for start, stop in zip(starts, [*starts[1:], len(cut)], strict=False):
-        run = cut[start:stop]
-        text = "".join([piece for step in run for piece in step][:-1])
-        steps.append(Step(text, run[-1].separator))
-    return tuple(steps)
+    stops = [*starts[1:], len(cut)] if starts else []
+    return Steps.cut(cut.thought, array("i", [end for stop in stops for end in cut.ends[2 * stop - 2 : 2 * stop]]))
 
 
-SEGMENTERS: dict[str, Callable[[str], tuple[Step, ...]]] = {"paragraph": paragraphs, "reflection": reflections}
+SEGMENTERS: dict[str, Callable[[str], Steps]] = {"paragraph": paragraphs, "reflection": reflections}
 """By the name used in `data.segmenter`; `llm`, which needs recorded answers, is in `segment_llm`."""

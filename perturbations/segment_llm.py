@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from perturbations.demonstration import Demonstration, RejectedError, Step
+from perturbations.demonstration import Demonstration, RejectedError
 from perturbations.segment import group, paragraphs
+from perturbations.steps import Steps
 
 PROMPT = """\
 Below is a chain of thought, cut into numbered paragraphs. Group the paragraphs into reasoning steps.
@@ -30,7 +31,7 @@ with nothing else. Example: [1, 4, 9]"""
 
 def prompt_for(thought: str) -> str:
     """The prompt that asks where the steps of `thought` begin; paragraphs are numbered from 1."""
-    numbered = [f"[{number}] {step.text}" for number, step in enumerate(paragraphs(thought), 1)]
+    numbered = [f"[{number}] {text}" for number, text in enumerate(paragraphs(thought).texts, 1)]
     return PROMPT.replace("{paragraphs}", "\n\n".join(numbered))
 
 
@@ -93,7 +94,7 @@ def read_answers(path: Path) -> dict[str, str]:
     return answers
 
 
-def steps_of_answer(thought: str, demonstration_id: str, answers: dict[str, str]) -> tuple[Step, ...]:
+def steps_of_answer(thought: str, demonstration_id: str, answers: dict[str, str]) -> Steps:
     """The steps a recorded answer cuts a thought into.
 
     Raises:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from perturbations.base import Draw, Family, Outcome, Perturbation, Pool, check_fraction
-from perturbations.demonstration import Demonstration, Step, make_steps
+from perturbations.demonstration import Demonstration
+from perturbations.steps import Steps
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,12 @@ class Shuffle(Perturbation):
 
     def apply(self, demonstration: Demonstration, draw: Draw, pool: Pool) -> Outcome:
         """Permutes the first `round(fraction * n)` steps of a random order among themselves."""
-        steps = demonstration.steps
+        steps = Steps.of(demonstration.steps)
         chosen = draw.order(len(steps))[: round(self.fraction * len(steps))].tolist()
         if len(chosen) < 2:
             reason = "dose_rounds_to_0" if not chosen else "one_step_chosen"
             return Outcome(demonstration, 0, len(steps), reason)
-        texts = [step.text for step in steps]
+        before, texts = steps.texts, steps.texts.copy()
         for place, origin in zip(chosen, [*chosen[1:], chosen[0]], strict=True):
-            texts[place] = steps[origin].text
-        return Outcome(demonstration.with_steps(in_place(texts, steps)), len(chosen), len(steps))
-
-
-def in_place(texts: list[str], steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """Steps with other texts and the separators of `steps`, place by place."""
-    return make_steps(texts, [separator for _, separator in steps])
+            texts[place] = before[origin]
+        return Outcome(demonstration.with_steps(steps.with_texts(texts)), len(chosen), len(steps))

@@ -126,6 +126,7 @@ def prepare(source: Source, folder: Path) -> StoredCorpus:
     folder.mkdir(parents=True, exist_ok=True)
     counts: Counter[str] = Counter()
     rejects: Counter[str] = Counter()
+    first: list[str] = []
     with (folder / "rejects.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as rejected:
 
         def usable() -> Iterator[Demonstration]:
@@ -138,6 +139,8 @@ def prepare(source: Source, folder: Path) -> StoredCorpus:
                     counts["duplicates"] += 1
                 else:
                     rejects[result.reason] += 1
+                    if not first:
+                        first.append(f", the first, row {row}: {result}")
                 if not isinstance(result, Demonstration):
                     line = {"row": row, "reason": result.reason, "message": str(result)}
                     rejected.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -146,17 +149,18 @@ def prepare(source: Source, folder: Path) -> StoredCorpus:
     report = {"schema": 1, "source": asdict(source), "pinned": source.kind == "file" or source.revision is not None}
     report |= {"demonstrations": len(corpus)} | dict(counts) | {"rejects": dict(sorted(rejects.items()))}
     write_atomic(folder / "source.json", json.dumps(report, indent=1) + "\n")
-    _stop_above_limit(source, counts["rows"], rejects, folder)
+    if rejects.total() > source.max_reject_share * counts["rows"] or rejects.total() == counts["rows"]:
+        raise ValueError(_too_many_rejects(source, counts["rows"], rejects, first, folder))
     return corpus
 
 
-def _stop_above_limit(source: Source, rows: int, rejects: Counter[str], folder: Path) -> None:
-    if rejects.total() > source.max_reject_share * rows or rejects.total() == rows:
-        reasons = ", ".join(f"{reason} {n}" for reason, n in rejects.most_common()) or "it is empty"
-        raise ValueError(
-            f"{_where(source)}: {rejects.total()} of {rows} rows cannot be used ({reasons}), more than "
-            f"data.max_reject_share={source.max_reject_share:g} allows; each is listed in {folder / 'rejects.jsonl'}"
-        )
+def _too_many_rejects(source: Source, rows: int, rejects: Counter[str], first: list[str], folder: Path) -> str:
+    reasons = ", ".join(f"{reason} {n}" for reason, n in rejects.most_common()) or "it is empty"
+    return (
+        f"{_where(source)}: {rejects.total()} of {rows} rows cannot be used ({reasons}), more than "
+        f"data.max_reject_share={source.max_reject_share:g} allows; each is listed in {folder / 'rejects.jsonl'}"
+        f"{''.join(first)}"
+    )
 
 
 def _where(source: Source) -> str:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from perturbations.base import Draw, Family, Outcome, Perturbation, Pool, check_choice, check_fraction
-from perturbations.delete import closed
 from perturbations.demonstration import Demonstration
+from perturbations.steps import Steps
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Truncate(Perturbation):
 
     def apply(self, demonstration: Demonstration, draw: Draw, pool: Pool) -> Outcome:
         """Cuts exactly `round(fraction * n)` steps."""
-        steps = demonstration.steps
+        steps = Steps.of(demonstration.steps)
         cut = round(self.fraction * len(steps))
         if not cut:
             return Outcome(demonstration, 0, len(steps), "dose_rounds_to_0")
-        kept = steps[: len(steps) - cut] if self.keep == "start" else steps[cut:]
-        return Outcome(demonstration.with_steps(closed(list(kept), steps)), cut, len(steps))
+        kept = range(len(steps) - cut) if self.keep == "start" else range(cut, len(steps))
+        return Outcome(demonstration.with_steps(steps.select(kept)), cut, len(steps))

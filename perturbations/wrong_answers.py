@@ -14,8 +14,8 @@ from perturbations.demonstration import Demonstration, boxed_spans
 class WrongTraces(Perturbation):
     """Trains on traces whose answer is wrong, of the same problems as far as the corpus has them.
 
-    A matched wrong trace carries the id of the demonstration whose place it takes. A demonstration without one is
-    dropped and counted as `unmatched`.
+    A matched wrong trace carries the id and the gold answer of the demonstration whose place it takes. A demonstration
+    without one is dropped and counted as `unmatched`.
 
     Attributes:
         unmatched: `substitute`: wrong traces of other problems fill the empty places under their own ids, counted as
@@ -48,8 +48,8 @@ class WrongTraces(Perturbation):
         wrong = pool.wrong_trace(demonstration.id)
         if wrong is None:
             return Outcome(None, 0, 1, "unmatched")
-        own = {"id": demonstration.id, "problem": demonstration.problem, "system": demonstration.system}
-        return Outcome(replace(wrong, **own), 1, 1)
+        kept = {key: getattr(demonstration, key) for key in ("id", "problem", "system", "answer")}
+        return Outcome(replace(wrong, **kept), 1, 1)
 
 
 @dataclass(frozen=True)

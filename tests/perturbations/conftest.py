@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from perturbations.corpus import StoredCorpus
 from perturbations.demonstration import Demonstration
+from perturbations.keywords import KEYWORDS, keyword_pattern
 from perturbations.segment import SEGMENTERS
 from perturbations.sources import Source, prepare
+from perturbations.steps import Step
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "demonstrations" / "sky_t1_format.jsonl.gz"
 
@@ -39,7 +42,7 @@ def generated(count: int, seed: int = 0) -> list[Demonstration]:
         opening = ["So", "Wait, no.", "But", "Alternatively,", "Let me check that"]
         steps = [f"{rng.choice(opening)} step {i}: {rng.randrange(100)} + {i}.5" for i in range(rng.randint(2, 30))]
         thought = "\n\n".join(steps)
-        made.append(make(thought, identity=f"right{number}", problem=f"p{number}", answer=str(rng.randrange(500))))
+        made.append(make(thought, identity=f"right{number}", problem=f"p{number}", answer=str(rng.randrange(10, 500))))
         if number % 3 == 0:
             made.append(make(thought + " Hmm.", identity=f"wrong{number}", problem=f"p{number}", correct=False))
     return made
@@ -70,6 +73,16 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], StoredC
         return prepare(Source(name="test", kind="file", path=str(path), **keys), tmp_path_factory.mktemp("corpus"))  # type: ignore[arg-type]
 
     return read
+
+
+def count_keywords(text: str) -> Counter[str]:
+    """How often each keyword occurs, the longest match first."""
+    return Counter(keyword_pattern(KEYWORDS).findall(text))
+
+
+def joined(steps: Sequence[Step]) -> str:
+    """The steps put together again, piece by piece."""
+    return "".join(text + separator for text, separator in steps)
 
 
 def response(thought: str = "One.\n\nTwo.", solution: str = "It is \\boxed{7}") -> str:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import permutations
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from perturbations.apply import perturb
-from perturbations.base import Perturbation
+from perturbations.base import Draw, Perturbation
 from perturbations.chain import Chain
 from perturbations.delete import Delete
 from perturbations.demonstration import Demonstration, boxed_spans
-from perturbations.digits import Digits
+from perturbations.digits import Digits, corrupt_digits
 from perturbations.insert import Insert
-from perturbations.keywords import KEYWORDS, Keywords, count_keywords
+from perturbations.keyword_counts import count_in_all
+from perturbations.keywords import KEYWORDS, Keywords
 from perturbations.none import Intact, Untrained
 from perturbations.pool import build_pool
 from perturbations.rename_numbers import RenameNumbers
@@ -23,7 +27,7 @@ from perturbations.shuffle import Shuffle
 from perturbations.swap_trace import SwapTrace
 from perturbations.truncate import Truncate
 from perturbations.wrong_answers import FlipAnswer, WrongTraces, wrong_answer
-from tests.perturbations.conftest import generated, make
+from tests.perturbations.conftest import count_keywords, generated, make
 
 
 def done(arm: Perturbation, one: Demonstration, seed: int = 0) -> Demonstration:
@@ -50,6 +54,15 @@ def test_digits_change_and_nothing_else_does() -> None:
     assert re.fullmatch(r"x\d = \d\d\.\d, ٣ and ² stay\.\n\n\d\d\d π \d", after.thought)
     assert all(a != b for a, b in zip(one.thought, after.thought, strict=True) if a in "0123456789")
     assert after.solution == one.solution
+
+
+def test_digits_with_equal_words_go_in_the_order_of_the_text() -> None:
+    class Flat(Draw):
+        def words(self, n: int) -> NDArray[np.uint32]:
+            return np.full(n, 7, "<u4")
+
+    for n in (10, 300):  # a sorting library may choose among equals by its size and the processor
+        assert corrupt_digits("1" * n, 0.5, Flat(0, "d", "digits"))[0] == "2" * (n // 2) + "1" * (n // 2)
 
 
 def test_new_digits_are_uniform_over_the_others() -> None:
@@ -113,6 +126,15 @@ def test_keyword_counts_agree_with_the_plain_way(corpus: list[Demonstration]) ->
     longest_first = "|".join(re.escape(word) for word in sorted(KEYWORDS, key=len, reverse=True))
     for one in corpus[::5]:
         assert count_keywords(one.thought) == Counter(re.findall(rf"\b(?:{longest_first})\b", one.thought))
+    thoughts = [one.thought for one in corpus]
+    assert count_in_all(thoughts) == sum(map(count_keywords, thoughts), Counter[str]())
+
+
+def test_keywords_can_be_counted_one_by_one() -> None:
+    assert all(word.isascii() and word[0].isupper() for word in KEYWORDS)
+    for one, other in permutations(KEYWORDS, 2):
+        overlaps = {one[-size:] for size in range(1, len(one) + 1)} & {other[:size] for size in range(len(other) + 1)}
+        assert one not in other and not overlaps
 
 
 @pytest.mark.parametrize("fraction", [0.33, 0.67, 1.0])
@@ -208,6 +230,7 @@ def test_wrong_traces_stand_in_for_right_ones_of_the_same_problem() -> None:
             after = outcome.demonstration
             assert after is not None and after.correct is False and after.thought.endswith("Hmm.")
             assert (after.id, after.problem_id, after.problem) == (one.id, one.problem_id, one.problem)
+            assert after.answer == one.answer != "7"  # the gold one, not what the wrong trace has in its box
 
 
 def test_left_over_wrong_traces_fill_the_empty_places_under_their_own_ids() -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perturbations.apply import perturb
-from perturbations.demonstration import RejectedError, join_steps, parse_response
+from perturbations.demonstration import RejectedError, parse_response
 from perturbations.digits import Digits, corrupt_digits
-from perturbations.keywords import Keywords, count_keywords
+from perturbations.keyword_counts import count_in_all
+from perturbations.keywords import Keywords
 from perturbations.pool import build_pool
 from perturbations.segment import SEGMENTERS
-from tests.perturbations.conftest import make
+from tests.perturbations.conftest import count_keywords, joined, make
 from tests.perturbations.test_properties import DOSED
 
 PIECES = [
@@ -52,6 +54,11 @@ PIECES = [
         "check",
         "Hmm. ",
         "Alternatively, ",
+        "Letα",
+        "αBut",
+        "é",
+        "?",
+        "_",
     ),
     *(
         "```\n",
@@ -75,7 +82,7 @@ OTHERS = [make("Other one.\n\nOther two.", identity="o1"), make("Third.", identi
 @given(TEXT)
 def test_segmenting_loses_nothing(thought: str) -> None:
     for segment in SEGMENTERS.values():
-        assert join_steps(segment(thought)) == thought
+        assert joined(segment(thought)) == thought
 
 
 @FAST
@@ -112,6 +119,12 @@ def test_digits_keep_every_other_character(thought: str, dose: float) -> None:
     changed = [(a, b) for a, b in zip(one.thought, after.thought, strict=True) if a != b]
     assert all(a in "0123456789" and b in "0123456789" for a, b in changed)
     assert len(changed) == round(dose * len(re.findall("[0-9]", one.thought)))
+
+
+@FAST
+@given(st.lists(TEXT, max_size=4))
+def test_keywords_of_many_texts_are_those_of_each(thoughts: list[str]) -> None:
+    assert count_in_all(thoughts) == sum(map(count_keywords, thoughts), Counter[str]())
 
 
 @FAST

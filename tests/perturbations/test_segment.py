@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from perturbations.demonstration import Demonstration, RejectedError, join_steps
+from perturbations.demonstration import Demonstration, RejectedError
 from perturbations.segment import SEGMENTERS, group, paragraphs, reflections
 from perturbations.segment_llm import parse_answer, prompt_for, prompt_lines, read_answers, steps_of_answer
-from tests.perturbations.conftest import make
+from tests.perturbations.conftest import joined, make
 
 HOSTILE = [
     "",
@@ -25,13 +25,13 @@ HOSTILE = [
 @pytest.mark.parametrize("segmenter", SEGMENTERS)
 @pytest.mark.parametrize("thought", HOSTILE)
 def test_steps_join_to_the_thought(segmenter: str, thought: str) -> None:
-    assert join_steps(SEGMENTERS[segmenter](thought)) == thought
+    assert joined(SEGMENTERS[segmenter](thought)) == thought
 
 
 def test_real_steps_join_to_the_thought(corpus: list[Demonstration]) -> None:
     for one in corpus:
         for segment in SEGMENTERS.values():
-            assert join_steps(segment(one.thought)) == one.thought
+            assert joined(segment(one.thought)) == one.thought
 
 
 def test_a_paragraph_ends_at_a_blank_line_and_keeps_its_indentation() -> None:
@@ -89,7 +89,7 @@ def test_the_model_cannot_change_the_text(tmp_path: Path) -> None:
     recorded.write_text(json.dumps({"problem_id": one.id, "sample": 0, "text": "[1, 3]"}) + "\n")
     steps = steps_of_answer(one.thought, one.id, read_answers(recorded))
     assert [step.text for step in steps] == ["First.\n\nSecond {paragraphs}.", "Wait."]
-    assert join_steps(steps) == one.thought
+    assert joined(steps) == one.thought
     with pytest.raises(RejectedError) as caught:
         steps_of_answer(one.thought, "other", {})
     assert caught.value.reason == "no_segmentation"

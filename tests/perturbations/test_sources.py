@@ -145,7 +145,10 @@ def test_too_many_unusable_rows_stop_with_the_counts(tmp_path: Path, stored: Rea
     path = lines(
         tmp_path / "rows.jsonl", conversation(), conversation(assistant="none"), conversation(assistant="<think>")
     )
-    message = r"rows\.jsonl: 2 of 3 rows cannot be used \(no_thought 1, no_end 1\).*data\.max_reject_share=0\.5"
+    message = (
+        r"rows\.jsonl: 2 of 3 rows cannot be used \(no_thought 1, no_end 1\).*data\.max_reject_share=0\.5"
+        r".*the first, row 1: no <\|begin_of_thought\|> and no <think>"
+    )
     with pytest.raises(ValueError, match=message):
         stored(path, max_reject_share=0.5)
     assert len(stored(path, max_reject_share=0.7)) == 1
