@@ -17,7 +17,7 @@ def main() -> int:
     """Command line; exit status 1 where `verify` finds damage."""
     parser = argparse.ArgumentParser(prog="python -m organism", description="The embedded default's base model.")
     commands = parser.add_subparsers(dest="command", required=True)
-    builder = commands.add_parser("build", help="pretrain the base from nothing (about an hour on two cores)")
+    builder = commands.add_parser("build", help="pretrain the base from nothing; base/build.json says what it cost")
     builder.add_argument("--out", type=Path, default=SHIPPED, help="checkpoint folder to write (default: %(default)s)")
     builder.add_argument("--threads", type=int, default=None, help="CPU threads (default: all processors)")
     builder.add_argument("--documents", type=int, default=None, help="pretraining documents (default: the recipe's)")

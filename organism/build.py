@@ -1,6 +1,6 @@
 """Pretrain the organism's base model from nothing, on the CPU, and write it like any other checkpoint.
 
-``python -m organism build`` runs this. Imported by nothing else, for it is the only module here that needs torch.
+``python -m organism build`` runs this. The only module of the organism that needs torch, so nothing else imports it.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -173,7 +173,7 @@ class _Run:
         show_result(self._record, self._settings.run_dir)
         return self._record
 
-    def _entries(self, steps: Mapping[str, Step]):
+    def _entries(self, steps: Mapping[str, Step]) -> Iterator[tuple[str, Entry]]:
         """Each step's entry, computed where it is missing and a later step needs it."""
         found = {name: self._store.get(step.stage) for name, step in steps.items()}
         done = [number for number, name in enumerate(steps) if found[name]]

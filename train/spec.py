@@ -108,7 +108,7 @@ def split_batch(batch_size: int, processes: int, largest_micro_batch: int) -> Sp
         near = [n for n in range(1, batch_size + 1) if batch_size % n == 0]
         raise ValueError(
             f"train.batch_size={batch_size} cannot be divided by {processes} processes "
-            f"(compute.processes x compute.machines); use one of {near} processes, or another batch size"
+            f"(compute.processes); use one of {near} processes, or another batch size"
         )
     share = batch_size // processes
     micro = max(n for n in range(1, min(share, largest_micro_batch) + 1) if share % n == 0)
